@@ -1,0 +1,159 @@
+// Package drivers says what a driver is. A driver makes, starts, stops and deletes machines of one kind and knows nothing
+// of Kubernetes.
+//
+// Drivers keep no state of their own between calls: everything they make can be found again from the Machine they were
+// given (its UUID and its directory), so a call that was interrupted anywhere is mended by calling again. The caller
+// writes the Machine into its record before the first call.
+//
+//	         Create          Start            Stop
+//	absent ---------> stopped -----> running ------> stopped
+//	   ^                 |              |
+//	   +----- Delete ----+--------------+
+package drivers
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Driver is what every kind of machine can do. All methods are idempotent and end early, leaving a state that a second
+// call mends, when the context does.
+type Driver interface {
+	// Check says whether the driver works on this computer. It makes nothing that outlives the call, except what it
+	// remembers about the computer (the result of an accelerator's boot canary).
+	Check(ctx context.Context) Report
+	// Create makes the machine's disk and whatever else exists while it is off. A machine that exists is left as it is.
+	Create(ctx context.Context, m Machine) error
+	// Start boots the machine, or does nothing if it runs. It returns when the machine executes, which is before SSH
+	// answers.
+	Start(ctx context.Context, m Machine) (Status, error)
+	// Stop asks the machine to power off, and after the grace ends it hard; with no grace it does so at once. A machine
+	// that is off or absent is success.
+	Stop(ctx context.Context, m Machine, grace time.Duration) error
+	// Status says what the machine is doing now. It answers within two seconds even if the machine hangs.
+	Status(ctx context.Context, m Machine) (Status, error)
+	// Delete ends the machine and removes everything the driver made for it. An absent machine is success. Failures are
+	// joined, not returned at the first.
+	Delete(ctx context.Context, m Machine) error
+}
+
+// Optional powers. Each is asserted where it is used.
+type (
+	// Console is a driver that keeps what the machine wrote to its serial console.
+	Console interface {
+		// Console opens the console's log from its beginning. The error is fs.ErrNotExist before the first boot.
+		Console(ctx context.Context, m Machine) (io.ReadCloser, error)
+	}
+	// Pauser is a driver that can halt a machine's processors and let them go on.
+	Pauser interface {
+		Pause(ctx context.Context, m Machine) error
+		Unpause(ctx context.Context, m Machine) error
+	}
+	// Freezer is a driver that can write a running machine's memory, device state and disk into a directory, ending the
+	// machine. What it writes can be forked any number of times.
+	Freezer interface {
+		Freeze(ctx context.Context, m Machine, dir string) error
+	}
+	// Forker is a driver that can start a new machine out of a frozen one: memory mapped copy-on-write, disk overlaid.
+	Forker interface {
+		Fork(ctx context.Context, m Machine, frozen string) (Status, error)
+	}
+	// Fingerprinter is a driver that can name everything of its own that shapes a frozen machine: the hypervisor's
+	// binary and version, machine type, CPU model, accelerator, device list. It becomes part of a template's key.
+	Fingerprinter interface {
+		Fingerprint(ctx context.Context, m Machine) (string, error)
+	}
+)
+
+// Machine is what a driver is asked for, and the only handle there is to it afterwards.
+type Machine struct {
+	Name string `json:"name"` // host name of the machine: the cluster's name, or NAME-2 and so on
+	UUID string `json:"uuid"` // RFC 9562, made once; proves that a process or object is this machine's
+	Dir  string `json:"dir"`  // absolute; the driver's own directory for this machine, made 0700 by Create
+
+	CPUs   int   `json:"cpus"`
+	Memory int64 `json:"memory"` // bytes, a multiple of 1 MiB
+	Disk   int64 `json:"disk"`   // bytes, the virtual size of the data disk, a multiple of 1 MiB
+
+	Image  string `json:"image"`  // path of the node image (ISO)
+	Bundle string `json:"bundle"` // path of the bundle, attached read-only; empty: none
+
+	AuthorizedKey string `json:"authorizedKey"` // one line of OpenSSH authorized_keys, for root; no trailing newline
+
+	// Forwards are the machine's TCP ports that must be reachable from this computer, on 127.0.0.1.
+	Forwards []Forward `json:"forwards"`
+
+	Accel     string `json:"accel"`     // auto, kvm, hvf, whpx or tcg
+	Ephemeral bool   `json:"ephemeral"` // the guest's flushes need not reach the host's disk
+}
+
+// Forward makes a TCP port of the machine reachable at a port of 127.0.0.1.
+type Forward struct {
+	Name  string `json:"name"`           // what it is for: "ssh", "apiserver"
+	Guest int    `json:"guest"`          // port in the machine
+	Host  int    `json:"host,omitempty"` // port on this computer; 0: the driver chooses
+	// Prefer makes Host a wish: if the port is taken, the driver chooses another. Otherwise a taken port is an error.
+	Prefer bool `json:"prefer,omitempty"`
+}
+
+// State is what a machine does. The words are those that `dory status` shows as host.
+type State string
+
+const (
+	Absent  State = "Nonexistent"
+	Stopped State = "Stopped"
+	Running State = "Running"
+	Paused  State = "Paused"
+	Unknown State = "Unknown" // the machine exists but does not say; Status.Reason has the evidence
+)
+
+// Status is what a driver found out about a machine.
+type Status struct {
+	State  State
+	Reason string // why the state is Unknown, or what the machine died of; empty otherwise
+	// SSH is host:port where the machine's SSH server can be reached, whether or not it answers yet. Empty unless running.
+	SSH string
+	// Forwards are the machine's forwards with the host ports that are really in use. Empty unless running.
+	Forwards []Forward
+	// IP is the machine's address as seen from this computer.
+	IP string
+	// Accel is the accelerator in use, and AccelReason why it was chosen, as a sentence. Empty unless running.
+	Accel, AccelReason string
+	PID                int // of the hypervisor's process on this computer; 0: none
+}
+
+// HostPort returns the port of 127.0.0.1 that the named forward has, or 0.
+func (s Status) HostPort(name string) int {
+	for _, f := range s.Forwards {
+		if f.Name == name {
+			return f.Host
+		}
+	}
+	return 0
+}
+
+// Report is what Check found: whether a start would work, and each thing that was looked at.
+type Report struct {
+	Usable   bool
+	Summary  string // one line: "QEMU 7.2.22, TCG (emulation): /dev/kvm does not run a guest"
+	Findings []Finding
+}
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	Name     string `json:"name"` // "qemu binary", "accelerator kvm"
+	OK       bool   `json:"ok"`
+	Evidence string `json:"evidence"`         // what was seen: a version, a line of stderr
+	Remedy   string `json:"remedy,omitempty"` // a command or sentence; only if not OK
+}
+
+// Capabilities of a driver, as data: what callers need to know before there is a machine.
+type Capabilities struct {
+	// OwnsMachines: the driver makes the machines, so CPUs, memory and disk can be chosen.
+	OwnsMachines bool
+	// Fork: machines can be frozen and forked (Freezer and Forker are implemented and this hypervisor can).
+	Fork bool
+	// LocalBundle: the bundle is attached as a disk; otherwise it is uploaded.
+	LocalBundle bool
+}

@@ -1,0 +1,45 @@
+package fail
+
+// The kinds of failure. Exit codes: tens by origin (10 program, 20 resources, 30 host, 40 network outside, 50 driver,
+// 60 provider, 70 local network, 80 guest, 90 container runtime, 100 control plane, 110 service), ones by kind (+1
+// conflict, 2 timeout, 3 not running, 4 usage, 5 not found, 6 unsupported, 7 permission, 8 configuration, 9 unavailable).
+var (
+	General     = Kind{"GENERAL", 1, "a failure without a better name", "run it again with -v; the cluster's log file has everything"}
+	Interrupted = Kind{"INTERRUPTED", 2, "Ctrl-C or a termination signal", "type the same command again to go on, or 'dory delete' to remove what there is"}
+
+	Usage         = Kind{"USAGE", 14, "the command line is not understood", "see 'dory help'"}
+	BadName       = Kind{"BAD_NAME", 14, "not a name for a cluster", "use lower-case letters, digits and dashes, at most 40 characters, beginning and ending with a letter or digit"}
+	BadValue      = Kind{"BAD_VALUE", 14, "a flag or setting has an impossible value", "see 'dory start --help'"}
+	Unsupported   = Kind{"FLAG_UNSUPPORTED", 14, "a flag that dory cannot honour", "leave the flag out"}
+	NoCluster     = Kind{"CLUSTER_NOT_FOUND", 15, "there is no such cluster", "'dory profile list' shows those there are; 'dory start' makes one"}
+	ClusterBusy   = Kind{"CLUSTER_BUSY", 11, "another dory process holds the cluster", "wait for it to end, or end it"}
+	ClusterNotUp  = Kind{"CLUSTER_NOT_RUNNING", 13, "the cluster does not run", "start it with 'dory start'"}
+	SpecConflict  = Kind{"SPEC_CONFLICT", 11, "the wish differs from the cluster in something that cannot be changed in place", "leave the flag out, or 'dory delete' and start anew"}
+	RecordCorrupt = Kind{"RECORD_CORRUPT", 18, "a cluster's record cannot be read", "'dory delete' removes the cluster all the same"}
+	BadConfig     = Kind{"BAD_CONFIG", 18, "a configuration file cannot be used", "mend the file, or leave --config out"}
+
+	MemoryTooMuch   = Kind{"RSRC_MEMORY", 23, "less memory than a cluster needs, or more than the host has", "choose another --memory"}
+	DiskTooMuch     = Kind{"RSRC_DISK", 26, "less disk than a cluster needs, or no space left on the host", "free some space, or choose another --disk-size"}
+	CoresTooMany    = Kind{"RSRC_CPUS", 29, "fewer CPUs than a cluster needs, or more than the host has", "choose another --cpus"}
+	ArtifactMissing = Kind{"HOST_ARTIFACT_MISSING", 35, "the node image or the bundle is not in the cache", "build them with 'make artifacts' in dory's source tree"}
+	ArtifactCorrupt = Kind{"HOST_ARTIFACT_CORRUPT", 38, "the node image or the bundle is not what its digest says", "delete the named file and build it anew with 'make artifacts'"}
+	ArtifactArch    = Kind{"HOST_ARTIFACT_ARCH", 36, "the node image or the bundle is for another architecture", "build them for this machine with 'make artifacts'"}
+	HostPermission  = Kind{"HOST_PERMISSION", 37, "a file or directory of this computer cannot be used", "mend its owner or mode"}
+	KubeconfigBad   = Kind{"HOST_KUBECONFIG", 38, "the kubeconfig file cannot be read or written", "mend or move the named file, then 'dory update-context'"}
+
+	QEMUMissing    = Kind{"DRV_QEMU_MISSING", 55, "QEMU is not installed", "install it: 'sudo apt-get install qemu-system-x86' (Debian, Ubuntu), 'sudo dnf install qemu-kvm' (Fedora), 'brew install qemu' (macOS)"}
+	QEMUFailed     = Kind{"DRV_QEMU_FAILED", 50, "QEMU ended or refused to start", "the evidence above is QEMU's own; 'dory logs --problems' shows more"}
+	KVMUnusable    = Kind{"DRV_KVM_UNUSABLE", 59, "the accelerator that was asked for does not run a guest", "leave --accel out, and dory takes what works"}
+	DriverUnknown  = Kind{"DRV_UNKNOWN", 54, "there is no such driver", "use --driver qemu"}
+	DriverUnusable = Kind{"DRV_UNUSABLE", 59, "no driver works on this computer", "see the remedies above"}
+
+	PortTaken = Kind{"NET_PORT_TAKEN", 71, "a port of this computer is in use", "choose another port, or end what listens there"}
+
+	GuestSSH     = Kind{"GUEST_SSH", 82, "the machine does not answer over SSH", "'dory logs' shows its console; 'dory delete' and 'dory start' make a new one"}
+	GuestCommand = Kind{"GUEST_COMMAND", 80, "a command on the node failed", "'dory logs --problems' shows more"}
+	GuestMissing = Kind{"GUEST_NO_NODE", 85, "there is no such node", "'dory status' lists the nodes"}
+
+	RuntimeFailed      = Kind{"RUNTIME_FAILED", 90, "the container runtime does not work", "'dory logs --problems' shows more"}
+	ControlPlaneFailed = Kind{"K8S_COMPONENT_FAILED", 100, "a component of Kubernetes failed", "'dory logs --problems' shows more; a wrong --extra-config is a common cause"}
+	ControlPlaneWait   = Kind{"K8S_WAIT_TIMEOUT", 102, "Kubernetes was not ready in time", "'dory logs --problems' shows more; a slow computer may need a longer --wait-timeout"}
+)

@@ -1,0 +1,159 @@
+// Package sshrun runs commands and puts files on a machine over one SSH connection.
+package sshrun
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Config says which machine and who logs in.
+type Config struct {
+	Addr string // host:port
+	User string
+	Key  []byte // private key, PEM
+	// HostKey is the machine's public host key as in known_hosts ("ssh-ed25519 AAAA..."). Empty: any is accepted, and
+	// Client.HostKey tells it, to be remembered.
+	HostKey string
+}
+
+// ErrHostKey is a machine whose host key is not the one expected.
+var ErrHostKey = errors.New("the machine's SSH host key is not the one on record")
+
+const (
+	// A user-mode network accepts a connection long before the guest listens, and retransmits into it ever more rarely;
+	// so fresh attempts overlap, and the first banner wins.
+	attemptEvery = 100 * time.Millisecond
+	attemptLimit = 5 * time.Second
+)
+
+// Dial waits until the machine's SSH server sends its banner, and logs in. It goes on trying until ctx ends; the error
+// then has the last reason.
+func Dial(ctx context.Context, cfg Config) (*Client, error) {
+	signer, err := ssh.ParsePrivateKey(cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the SSH key: %w", err)
+	}
+	conn, err := WaitBanner(ctx, cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	client := &Client{}
+	handshake := &ssh.ClientConfig{
+		User:            cfg.User,
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		HostKeyCallback: client.checkHostKey(cfg.HostKey),
+		// Ed25519 first and only: the one kind of key that dory's machines have, so that nothing is negotiated.
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
+		Config:            ssh.Config{KeyExchanges: []string{ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256}},
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	sshConn, channels, requests, err := ssh.NewClientConn(conn, cfg.Addr, handshake)
+	if !stop() && ctx.Err() != nil {
+		conn.Close()
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("log in to %s: %w", cfg.Addr, err)
+	}
+	client.ssh = ssh.NewClient(sshConn, channels, requests)
+	return client, nil
+}
+
+func (c *Client) checkHostKey(want string) ssh.HostKeyCallback {
+	return func(_ string, _ net.Addr, key ssh.PublicKey) error {
+		c.hostKey = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+		if want != "" && c.hostKey != want {
+			return ErrHostKey
+		}
+		return nil
+	}
+}
+
+// WaitBanner returns a connection to addr on which an SSH server has begun to speak.
+func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		won     = make(chan net.Conn)
+		pending sync.WaitGroup
+		mu      sync.Mutex
+		last    error
+	)
+	attempt := func() {
+		defer pending.Done()
+		conn, err := banner(ctx, addr)
+		if err != nil {
+			mu.Lock()
+			if ctx.Err() == nil {
+				last = err
+			}
+			mu.Unlock()
+			return
+		}
+		select {
+		case won <- conn:
+		case <-ctx.Done():
+			conn.Close()
+		}
+	}
+	tick := time.NewTicker(attemptEvery)
+	defer tick.Stop()
+	for {
+		pending.Add(1)
+		go attempt()
+		select {
+		case conn := <-won:
+			return conn, nil
+		case <-ctx.Done():
+			pending.Wait()
+			return nil, errors.Join(fmt.Errorf("wait for the SSH server at %s: %w", addr, ctx.Err()), last)
+		case <-tick.C:
+		}
+	}
+}
+
+func banner(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	reader := bufio.NewReader(conn)
+	line, err := reader.ReadString('\n')
+	stop()
+	conn.SetReadDeadline(time.Time{})
+	switch {
+	case err != nil:
+		err = fmt.Errorf("no SSH banner yet: %w", err)
+	case !strings.HasPrefix(line, "SSH-"):
+		err = fmt.Errorf("not an SSH server: it says %q", line)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	rest, _ := reader.Peek(reader.Buffered())
+	read := append([]byte(line), rest...)
+	return &replayed{Conn: conn, first: io.MultiReader(bytes.NewReader(read), conn)}, nil
+}
+
+// replayed is a connection whose first bytes have been read already.
+type replayed struct {
+	net.Conn
+	first io.Reader
+}
+
+func (r *replayed) Read(p []byte) (int, error) { return r.first.Read(p) }
