@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -95,7 +96,8 @@ func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := banner(ctx, addr)
 		if err != nil {
 			mu.Lock()
-			if ctx.Err() == nil {
+			// Running out of time says less than whatever was the matter before.
+			if last == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 				last = err
 			}
 			mu.Unlock()

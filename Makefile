@@ -1,0 +1,70 @@
+# The only entry point. `make cluster` and `make test` do all they need on a fresh Debian or Ubuntu machine.
+
+KUBERNETES_VERSION ?= v1.37.2
+ARCH               ?= $(shell go env GOARCH)
+CACHE              := $(if $(DORY_HOME),$(DORY_HOME)/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dory)
+ARTIFACTS          := $(CACHE)/artifacts
+IMAGE              := $(ARTIFACTS)/node-$(ARCH).iso
+BUNDLE             := $(ARTIFACTS)/bundle-$(KUBERNETES_VERSION)-$(ARCH).img
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GO      := CGO_ENABLED=0 go
+# Real VMs under emulation on a loaded machine: generous, and one limit for all of them.
+VM_TEST_TIMEOUT ?= 60m
+
+.PHONY: help
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## bin/dory
+	$(GO) build -trimpath -ldflags "-s -w -X github.com/dorykube/dory/cmd.Version=$(VERSION)" -o bin/dory .
+
+.PHONY: packages
+packages: ## install the Debian packages that are needed and not there
+	@test/packages.sh
+
+.PHONY: artifacts
+artifacts: packages ## node image and bundle, in the cache; only what changed is built
+	mkdir -p $(ARTIFACTS)
+	iso/build.sh $(IMAGE) $(ARCH)
+	KUBERNETES_VERSION=$(KUBERNETES_VERSION) ARCH=$(ARCH) bundle/build.sh $(BUNDLE)
+
+.PHONY: cluster
+cluster: build artifacts ## everything that is needed, then a running cluster
+	bin/dory start
+	bin/dory kubectl -- get nodes,pods -A
+
+.PHONY: test
+test: lint test-unit test-cross artifacts test-vm ## everything: lint, unit tests, cross-builds, tests on real VMs
+
+.PHONY: lint
+lint: ## formatting, vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	go vet ./...
+	go vet -tags vm ./...
+	go tool staticcheck -tags vm ./...
+
+.PHONY: test-unit
+test-unit: packages ## unit tests, with the race detector
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: test-cross
+test-cross: ## build and vet for the other platforms
+	@set -e; for p in darwin/arm64 darwin/amd64 windows/amd64 windows/arm64 linux/arm64; do \
+	    echo "build and vet for $$p"; \
+	    GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null . ; \
+	    GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... ; \
+	done
+
+.PHONY: test-vm
+test-vm: build artifacts ## tests on real VMs
+	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
+
+.PHONY: bench
+bench: build artifacts ## time everything a user waits for, on real VMs
+	go run ./bench
+
+.PHONY: clean
+clean: ## remove what was built here; the cache stays
+	rm -rf bin

@@ -1,0 +1,3 @@
+module github.com/dorykube/dory/bundle/components/dory-node
+
+go 1.26.0

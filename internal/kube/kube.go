@@ -1,0 +1,97 @@
+// Package kube is what dory asks of a cluster's API server: is it ready, apply this, wait for that.
+//
+// It works with unstructured objects: the typed clients would bring the schema of all of Kubernetes into a program that
+// starts for every command.
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+// Cluster is a client of one cluster's API server.
+type Cluster struct {
+	server  string // https://host:port
+	http    *http.Client
+	dynamic dynamic.Interface
+}
+
+// Client returns a client that authenticates by certificate; all PEM. It does not connect yet.
+func Client(ca, cert, key []byte, server string) (*Cluster, error) {
+	config := &rest.Config{
+		Host:            server,
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca, CertData: cert, KeyData: key},
+		QPS:             -1, // no limit: there is one server, and it is ours
+		UserAgent:       "dory",
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	dyn, err := dynamic.NewForConfigAndClient(config, client)
+	return &Cluster{server: server, http: client, dynamic: dyn}, err
+}
+
+// Ready asks once whether the API server is ready. The error says which of its checks are not.
+func (c *Cluster) Ready(ctx context.Context) error {
+	body, err := c.Get(ctx, "/readyz?verbose")
+	if err == nil {
+		return nil
+	}
+	var failing []string
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "[-]") {
+			failing = append(failing, strings.TrimSpace(line))
+		}
+	}
+	if failing != nil {
+		return fmt.Errorf("not ready: %s", strings.Join(failing, "; "))
+	}
+	return err
+}
+
+// Get reads a path of the API server. On a status other than 200 the body is returned with the error.
+func (c *Cluster) Get(ctx context.Context, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", path, response.Status)
+	}
+	return string(body), err
+}
+
+// pollEvery is how often a server is asked that cannot be watched yet; the connection is kept, so asking is cheap.
+const pollEvery = 50 * time.Millisecond
+
+// WaitReady returns when the API server is ready. If ctx ends before, the error has the last reason.
+func (c *Cluster) WaitReady(ctx context.Context) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := c.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the API server: %w", errors.Join(ctx.Err(), err))
+		case <-tick.C:
+		}
+	}
+}

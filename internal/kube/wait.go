@@ -1,0 +1,197 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+var (
+	nodes           = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	serviceAccounts = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+	deployments     = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+)
+
+// systemNamespaces hold what dory itself runs in a cluster.
+var systemNamespaces = []string{"kube-system", "local-path-storage"}
+
+// condition is something to wait for: a list that is watched, and a look at it that says what is missing.
+type condition struct {
+	resource  schema.GroupVersionResource
+	namespace string
+	missing   func(map[string]*unstructured.Unstructured) string // "" when the condition holds
+}
+
+// conditions are what --wait can name, as minikube names them. The API server is waited for in any case.
+var conditions = map[string]condition{
+	"apiserver":    {},
+	"node_ready":   {resource: nodes, missing: nodesNotReady},
+	"kubelet":      {resource: nodes, missing: nodesNotReady},
+	"default_sa":   {resource: serviceAccounts, namespace: metav1.NamespaceDefault, missing: noDefaultAccount},
+	"system_pods":  {resource: deployments, missing: systemNotAvailable},
+	"apps_running": {resource: deployments, missing: systemNotAvailable},
+	"extra":        {resource: deployments, missing: systemNotAvailable},
+}
+
+// ParseWait reads a value of --wait: a comma-separated list, or all, none, true (the default) or false.
+func ParseWait(text string) ([]string, error) {
+	switch text {
+	case "all":
+		var all []string
+		for name := range conditions {
+			all = append(all, name)
+		}
+		slices.Sort(all)
+		return all, nil
+	case "none", "false":
+		return nil, nil
+	case "true", "":
+		return []string{"apiserver", "system_pods"}, nil
+	}
+	names := strings.Split(text, ",")
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+		if _, ok := conditions[names[i]]; !ok {
+			return nil, fmt.Errorf("%q is nothing to wait for; there are apiserver, system_pods, default_sa, apps_running, node_ready, kubelet, extra, all, none", name)
+		}
+	}
+	return names, nil
+}
+
+// Wait returns when all the named conditions hold. If ctx ends before, the error has what was missing last.
+func (c *Cluster) Wait(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := c.WaitReady(ctx); err != nil {
+		return err
+	}
+	var group errgroup.Group
+	for _, name := range names {
+		if cond := conditions[name]; cond.missing != nil {
+			group.Go(func() error { return c.until(ctx, name, cond) })
+		}
+	}
+	return group.Wait()
+}
+
+// until lists and watches until the condition holds, and lists again when the watch ends.
+func (c *Cluster) until(ctx context.Context, name string, cond condition) error {
+	last := "nothing was heard from the API server"
+	for {
+		missing, err := c.watchOnce(ctx, cond)
+		switch {
+		case missing == "" && err == nil:
+			return nil
+		case missing != "":
+			last = missing
+		case ctx.Err() == nil:
+			last = err.Error()
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for %s: %w", name, errors.Join(ctx.Err(), errors.New(last)))
+		}
+		if err := c.WaitReady(ctx); err != nil {
+			return fmt.Errorf("wait for %s: %w", name, err)
+		}
+	}
+}
+
+// watchOnce lists, then watches, until the condition holds or the watch ends; missing is what lacked last.
+func (c *Cluster) watchOnce(ctx context.Context, cond condition) (missing string, err error) {
+	resource := c.dynamic.Resource(cond.resource).Namespace(cond.namespace)
+	list, err := resource.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	objects := map[string]*unstructured.Unstructured{}
+	for _, object := range list.Items {
+		objects[object.GetNamespace()+"/"+object.GetName()] = &object
+	}
+	if missing = cond.missing(objects); missing == "" {
+		return "", nil
+	}
+	events, err := resource.Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	if err != nil {
+		return missing, err
+	}
+	defer events.Stop()
+	for event := range events.ResultChan() {
+		object, ok := event.Object.(*unstructured.Unstructured)
+		if !ok || event.Type == watch.Error {
+			return missing, nil
+		}
+		key := object.GetNamespace() + "/" + object.GetName()
+		if event.Type == watch.Deleted {
+			delete(objects, key)
+		} else {
+			objects[key] = object
+		}
+		if missing = cond.missing(objects); missing == "" {
+			return "", nil
+		}
+	}
+	return missing, nil
+}
+
+func nodesNotReady(objects map[string]*unstructured.Unstructured) string {
+	if len(objects) == 0 {
+		return "no node has registered"
+	}
+	for _, node := range objects {
+		if status, reason := statusCondition(node, "Ready"); status != "True" {
+			return fmt.Sprintf("node %s is not Ready: %s", node.GetName(), reason)
+		}
+	}
+	return ""
+}
+
+func noDefaultAccount(objects map[string]*unstructured.Unstructured) string {
+	if _, ok := objects["default/default"]; !ok {
+		return "the service account default/default does not exist"
+	}
+	return ""
+}
+
+func systemNotAvailable(objects map[string]*unstructured.Unstructured) string {
+	seen := false
+	for _, deployment := range objects {
+		if !slices.Contains(systemNamespaces, deployment.GetNamespace()) {
+			continue
+		}
+		seen = true
+		name := deployment.GetNamespace() + "/" + deployment.GetName()
+		observed, _, _ := unstructured.NestedInt64(deployment.Object, "status", "observedGeneration")
+		if observed < deployment.GetGeneration() {
+			return name + " has not been looked at by its controller"
+		}
+		if status, reason := statusCondition(deployment, "Available"); status != "True" {
+			return fmt.Sprintf("%s is not available: %s", name, reason)
+		}
+	}
+	if !seen {
+		return "nothing is deployed in " + strings.Join(systemNamespaces, ", ")
+	}
+	return ""
+}
+
+// statusCondition returns one of an object's status conditions, and the words it gives as the reason.
+func statusCondition(object *unstructured.Unstructured, kind string) (status, reason string) {
+	list, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	for _, entry := range list {
+		if fields, ok := entry.(map[string]any); ok && fields["type"] == kind {
+			status, _ = fields["status"].(string)
+			reason, _ = fields["message"].(string)
+			return status, reason
+		}
+	}
+	return "Unknown", "it has no condition " + kind + " yet"
+}

@@ -1,0 +1,220 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/kube"
+	"github.com/dorykube/dory/internal/progress"
+	"github.com/dorykube/dory/provision/pki"
+	"golang.org/x/sync/errgroup"
+)
+
+// Target is the machine that becomes a node.
+type Target struct {
+	Runner
+	API string // host:port where the node's API server can be reached from this computer
+}
+
+// node is one run of the steps.
+type node struct {
+	Target
+	settings  Settings
+	authority *pki.Authority
+	wait      []string
+	timeout   time.Duration
+	api       *kube.Cluster
+}
+
+// step is one row of the table below. It begins when the steps that it needs have ended.
+type step struct {
+	name, title string
+	needs       []string
+	do          func(*node, context.Context) (result string, err error)
+}
+
+// steps make a machine a node. Each looks first and does nothing where nothing is to be done. Everything after etcd is
+// bound by the processor: what starts together shares it, so the API server, which everything waits for, starts alone.
+var steps = []step{
+	{"files", "Putting files and keys onto the node", nil, (*node).putFiles},
+	{"etcd", "Starting etcd", []string{"files"}, startUnits("etcd")},
+	{"apiserver", "Starting the API server", []string{"etcd"}, (*node).startAPIServer},
+	{"runtime", "Starting containerd", []string{"files"}, startUnits("containerd")},
+	{"kubelet", "Starting the kubelet", []string{"runtime", "apiserver"}, startUnits("kubelet")},
+	{"controllers", "Starting controllers, scheduler and proxy", []string{"apiserver"},
+		startUnits("kube-controller-manager", "kube-scheduler", "kube-proxy")},
+	{"manifests", "Installing DNS and storage", []string{"apiserver"}, (*node).apply},
+	{"ready", "Waiting until everything is ready", []string{"manifests", "controllers", "kubelet"}, (*node).awaitConditions},
+}
+
+// Node makes the machine a node with these settings, trusted by this authority, and waits until the named conditions
+// hold (see kube.ParseWait), for timeout at the longest. On a node that is as it should be, it only waits.
+func Node(ctx context.Context, t Target, s Settings, a *pki.Authority, wait []string, timeout time.Duration) error {
+	ca, cert, key, err := a.AdminKubeconfigAuth()
+	if err != nil {
+		return err
+	}
+	api, err := kube.Client(ca, cert, key, "https://"+t.API)
+	if err != nil {
+		return err
+	}
+	n := &node{Target: t, settings: s, authority: a, wait: wait, timeout: timeout, api: api}
+	return n.run(ctx)
+}
+
+// run runs the table: a goroutine for each step, started by the end of those it needs.
+func (n *node) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := map[string]chan struct{}{}
+	for _, s := range steps {
+		done[s.name] = make(chan struct{})
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	go n.guard(ctx, done["files"], cancel)
+	for _, s := range steps {
+		group.Go(func() error {
+			for _, need := range s.needs {
+				select {
+				case <-done[need]:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			err := progress.Do(ctx, progress.Step{Name: s.name, Title: s.title}, func(ctx context.Context) (string, error) {
+				return s.do(n, ctx)
+			})
+			if err == nil {
+				close(done[s.name])
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	// A component that guard has seen failing is the reason, whatever else was cut short by it.
+	if reason := (*fail.Error)(nil); errors.As(context.Cause(ctx), &reason) {
+		return reason
+	}
+	return err
+}
+
+// putFiles installs everything in one stream, unless the node has it already, and mounts the bundle.
+func (n *node) putFiles(ctx context.Context) (string, error) {
+	static, err := staticFiles(n.settings)
+	if err != nil {
+		return "", err
+	}
+	secrets, err := secretFiles(n.settings, n.authority)
+	if err != nil {
+		return "", err
+	}
+	// Certificates are new each time; what they hang on is not.
+	identity := file{path: "identity", content: append(n.authority.Cluster.CertPEM(), n.authority.FrontProxy.CertPEM()...)}
+	names := file{path: "names", content: fmt.Append(nil, apiServerLeaf(n.settings))}
+	stamp := digest(append(static, identity, names))
+	tar, err := archive(append(static, secrets...), unitLinks(static))
+	if err != nil {
+		return "", err
+	}
+	var out bytes.Buffer
+	script := fmt.Sprintf(installScript, stamp)
+	if err := n.Run(ctx, Cmd{Shell: script, Stdin: bytes.NewReader(tar), Stdout: &out}); err != nil {
+		return "", guestError(fail.GuestCommand, err, "put files onto the node")
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// installScript unpacks standard input. The stamp is written last, so that an install which was cut short is done again.
+// Units that were never loaded need no daemon-reload, which costs a second in an emulated guest.
+const installScript = `set -e
+stamp=/var/lib/dory/files.stamp want=%s
+if [ "$(cat $stamp 2>/dev/null)" = $want ]; then cat >/dev/null; systemctl start dory-bundle; echo unchanged; exit 0; fi
+again=; if [ -e $stamp ]; then again=yes; rm $stamp; fi
+tar -x --no-same-owner -C /
+if [ $again ]; then
+    systemctl daemon-reload
+    systemctl stop kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd
+fi
+systemctl start dory-bundle
+sync -f $(dirname $stamp)
+echo $want >$stamp
+if [ $again ]; then echo changed; fi
+`
+
+// startUnits starts systemd units. One that does not come up is a failure with its journal as evidence.
+func startUnits(units ...string) func(*node, context.Context) (string, error) {
+	return func(n *node, ctx context.Context) (string, error) {
+		list := strings.Join(units, " ")
+		script := fmt.Sprintf("systemctl start %s || { code=$?; for u in %[1]s; do systemctl is-active -q $u || journalctl -u $u -n 30 --no-pager -o cat >&2; done; exit $code; }", list)
+		if err := n.Run(ctx, Cmd{Shell: script}); err != nil {
+			return "", guestError(fail.ControlPlaneFailed, err, "start %s on the node", strings.Join(units, ", "))
+		}
+		return "", nil
+	}
+}
+
+// startAPIServer returns when the API server is ready, which is long after it listens.
+func (n *node) startAPIServer(ctx context.Context) (string, error) {
+	if _, err := startUnits("kube-apiserver")(n, ctx); err != nil {
+		return "", err
+	}
+	return n.settings.KubernetesVersion, n.within(ctx, n.api.WaitReady)
+}
+
+func (n *node) apply(ctx context.Context) (string, error) {
+	docs, err := manifestTexts(n.settings)
+	if err != nil {
+		return "", err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, doc := range docs {
+		group.Go(func() error { return n.api.Apply(ctx, doc) })
+	}
+	if err := group.Wait(); err != nil {
+		return "", fail.Wrap(fail.ControlPlaneFailed, err, "install what runs in the cluster")
+	}
+	return strings.Join(n.settings.Addons, ", "), nil
+}
+
+func (n *node) awaitConditions(ctx context.Context) (string, error) {
+	return "", n.within(ctx, func(ctx context.Context) error { return n.api.Wait(ctx, n.wait) })
+}
+
+// within waits for something for the user's time limit.
+func (n *node) within(ctx context.Context, wait func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, n.timeout)
+	defer cancel()
+	err := wait(limited)
+	if err != nil && ctx.Err() == nil {
+		return fail.Wrap(fail.ControlPlaneWait, err, "the cluster was not ready within %s", n.timeout)
+	}
+	return err
+}
+
+// guard watches the units for as long as the steps run, and ends them all when one keeps failing: a wrong flag is then
+// known after seconds, with the component's own words, and not after the time limit.
+func (n *node) guard(ctx context.Context, begin <-chan struct{}, cancel context.CancelCauseFunc) {
+	select {
+	case <-begin:
+	case <-ctx.Done():
+		return
+	}
+	err := n.Run(ctx, Cmd{Shell: programs + "/guard"})
+	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+		cancel(guestError(fail.ControlPlaneFailed, err, "a component keeps failing"))
+	}
+}
+
+// guestError makes a failed command a failure whose evidence is what the command said.
+func guestError(kind fail.Kind, err error, format string, args ...any) error {
+	failure := fail.Wrap(kind, err, format, args...)
+	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+		failure = fail.New(kind, format, args...).WithEvidence(strings.TrimSpace(exit.Stderr))
+	}
+	return failure
+}
