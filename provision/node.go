@@ -132,6 +132,7 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 // installScript unpacks standard input. The stamp is written last, so that an install which was cut short is done again.
 // Units that were never loaded need no daemon-reload, which costs a second in an emulated guest.
 const installScript = `set -e
+mkdir -p /var/lib/dory
 stamp=/var/lib/dory/files.stamp want=%s
 if [ "$(cat $stamp 2>/dev/null)" = $want ]; then cat >/dev/null; systemctl start dory-bundle; echo unchanged; exit 0; fi
 again=; if [ -e $stamp ]; then again=yes; rm $stamp; fi

@@ -1,0 +1,190 @@
+//go:build vm
+
+// Package test runs the program from outside, against real VMs: what a user types, and what then is true.
+package test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Limits are generous: the VMs are emulated, and the machine may be loaded.
+const (
+	startLimit   = 15 * time.Minute
+	commandLimit = 3 * time.Minute
+)
+
+// dory is the program with a home of its own.
+type dory struct {
+	t    *testing.T
+	home string // DORY_HOME
+	env  []string
+}
+
+// newDory returns the program with an empty home, and no cluster of it survives the test.
+func newDory(t *testing.T) *dory {
+	t.Helper()
+	root := t.TempDir()
+	cache, err := os.UserCacheDir() // where 'make artifacts' puts the node image and the bundle
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dory{t: t, home: filepath.Join(root, "home"), env: append(os.Environ(),
+		"DORY_HOME="+filepath.Join(root, "home"),
+		"KUBECONFIG="+filepath.Join(root, "kubeconfig"),
+		"XDG_CACHE_HOME="+cache,
+		"NO_COLOR=1",
+	)}
+	if home := os.Getenv("DORY_HOME"); home != "" { // the artifacts are below it then
+		if err := os.MkdirAll(filepath.Join(d.home, "cache"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(home, "cache", "artifacts"), filepath.Join(d.home, "cache", "artifacts")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			d.evidence()
+		}
+		d.run(commandLimit, "delete", "--all")
+		for _, pid := range d.processes() {
+			t.Errorf("process %d outlived the test", pid)
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	return d
+}
+
+// result is what a command printed and how it ended.
+type result struct {
+	stdout, stderr string
+	code           int
+	took           time.Duration
+}
+
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs("../bin/dory")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v; 'make build' makes it", err)
+	}
+	return path
+}
+
+func (d *dory) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, binary(d.t), args...)
+	cmd.Env = d.env
+	return cmd
+}
+
+func (d *dory) run(limit time.Duration, args ...string) result { return d.pipe(limit, "", args...) }
+
+// pipe runs dory with standard input.
+func (d *dory) pipe(limit time.Duration, stdin string, args ...string) result {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := d.command(ctx, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	began := time.Now()
+	err := cmd.Run()
+	r := result{stdout.String(), stderr.String(), 0, time.Since(began)}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		r.code = exit.ExitCode()
+	} else if err != nil {
+		d.t.Fatalf("dory %s: %v", strings.Join(args, " "), err)
+	}
+	return r
+}
+
+// must runs dory and fails the test unless it exits 0.
+func (d *dory) must(limit time.Duration, args ...string) string {
+	d.t.Helper()
+	return d.expect(0, limit, args...).stdout
+}
+
+// expect runs dory and fails the test unless it exits with code.
+func (d *dory) expect(code int, limit time.Duration, args ...string) result {
+	d.t.Helper()
+	r := d.run(limit, args...)
+	if r.code != code {
+		d.t.Fatalf("dory %s: exit %d instead of %d after %v\n%s\n%s", strings.Join(args, " "), r.code, code, r.took, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// kubectl runs the cluster's own kubectl and fails the test unless it succeeds.
+func (d *dory) kubectl(args ...string) string {
+	d.t.Helper()
+	return d.must(commandLimit, append([]string{"kubectl", "--"}, args...)...)
+}
+
+func (d *dory) apply(manifest string) {
+	d.t.Helper()
+	if r := d.pipe(commandLimit, manifest, "kubectl", "--", "apply", "-f", "-"); r.code != 0 {
+		d.t.Fatalf("apply: %s", r.stderr)
+	}
+}
+
+// eventually repeats f until it returns no error.
+func (d *dory) eventually(what string, limit time.Duration, f func() error) {
+	d.t.Helper()
+	var err error
+	for began := time.Now(); time.Since(began) < limit; time.Sleep(200 * time.Millisecond) {
+		if err = f(); err == nil {
+			return
+		}
+	}
+	d.t.Fatalf("%s: not after %v: %v", what, limit, err)
+}
+
+// processes returns the pids of the machines of this home: their command lines name its files.
+func (d *dory) processes() []int {
+	var pids []int
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		args, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+		if strings.Contains(string(args), "qemu-system") && strings.Contains(string(args), d.home) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// evidence prints what a failed test leaves to look at: the consoles' tails, the logs, the journal.
+func (d *dory) evidence() {
+	if r := d.run(time.Minute, "logs", "--problems"); r.code == 0 {
+		d.t.Logf("problems:\n%s", tail(r.stdout, 60))
+	}
+	filepath.WalkDir(filepath.Join(d.home, "state"), func(path string, entry os.DirEntry, err error) error {
+		name := filepath.Base(path)
+		if err == nil && !entry.IsDir() && (strings.HasSuffix(name, ".log") || strings.Contains(name, "console")) {
+			content, _ := os.ReadFile(path)
+			d.t.Logf("the end of %s:\n%s", path, tail(string(content), 30))
+		}
+		return nil
+	})
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

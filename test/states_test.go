@@ -1,0 +1,118 @@
+//go:build vm
+
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func (d *dory) statusSays(code int, lines ...string) {
+	d.t.Helper()
+	r := d.run(commandLimit, "status")
+	if r.code != code {
+		d.t.Errorf("status exits with %d instead of %d: %s%s", r.code, code, r.stdout, r.stderr)
+	}
+	for _, line := range lines {
+		if !strings.Contains(r.stdout, line) {
+			d.t.Errorf("status lacks %q:\n%s", line, r.stdout)
+		}
+	}
+}
+
+func pause(t *testing.T, d *dory) {
+	d.must(commandLimit, "pause")
+	d.statusSays(3, "host: Paused")
+	d.must(commandLimit, "unpause")
+	d.eventually("the API server answers again", time.Minute, func() error {
+		if r := d.run(commandLimit, "status"); r.code != 0 {
+			return errorString(r.stdout + r.stderr)
+		}
+		return nil
+	})
+}
+
+type errorString string
+
+func (e errorString) Error() string { return string(e) }
+
+func stopAndStart(t *testing.T, d *dory) {
+	server := d.server()
+	d.must(startLimit, "stop")
+	if left := d.processes(); len(left) != 0 {
+		t.Errorf("after stop there are processes %v", left)
+	}
+	d.statusSays(7, "host: Stopped", "apiserver: Stopped")
+	d.must(commandLimit, "stop") // again: success
+	t.Log(d.expect(0, startLimit, "start").stderr)
+	if now := d.server(); now != server {
+		t.Errorf("the API server was at %s and is at %s", server, now)
+	}
+	d.everythingIsBack()
+}
+
+func killedMachine(t *testing.T, d *dory) {
+	for _, pid := range d.processes() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.eventually("status tells", time.Minute, func() error {
+		if r := d.run(commandLimit, "status"); r.code == 0 || !strings.Contains(r.stdout, "host: Stopped") {
+			return errorString(r.stdout)
+		}
+		return nil
+	})
+	t.Log(d.expect(0, startLimit, "start").stderr)
+	d.everythingIsBack()
+}
+
+// hungMachine freezes the hypervisor: status must not hang with it.
+func hungMachine(t *testing.T, d *dory) {
+	pids := d.processes()
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	r := d.run(commandLimit, "status")
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGCONT)
+	}
+	if r.code == 0 || r.took > 10*time.Second { // 3 s is promised; the machine may be loaded
+		t.Errorf("status of a hung machine: exit %d after %v: %s", r.code, r.took, r.stdout)
+	}
+	if strings.Contains(r.stdout, "host: Running") {
+		t.Errorf("a hung machine is called running: %s", r.stdout)
+	}
+}
+
+func deleteLeavesNothing(t *testing.T, d *dory) {
+	d.must(commandLimit, "delete")
+	d.must(commandLimit, "delete") // again: success
+	if left := d.processes(); len(left) != 0 {
+		t.Errorf("processes left: %v", left)
+	}
+	filepath.WalkDir(filepath.Join(d.home, "state"), func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && !strings.HasSuffix(path, ".lock") {
+			t.Errorf("left behind: %s", path)
+		}
+		return nil
+	})
+	content, err := os.ReadFile(d.kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(content)
+	for _, kept := range []string{"name: work", "server: https://127.0.0.1:1", "token: secret", "name: me"} {
+		if !strings.Contains(text, kept) {
+			t.Errorf("the kubeconfig lost %q:\n%s", kept, text)
+		}
+	}
+	if strings.Contains(text, "dory") {
+		t.Errorf("the kubeconfig still names the cluster:\n%s", text)
+	}
+	d.statusSays(7)
+}
