@@ -1,0 +1,184 @@
+package qemu
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/dorykube/dory/drivers"
+)
+
+// setup is everything that shapes QEMU's command line. Two setups that differ only in the machine's name, UUID, key and
+// host ports show the guest the same computer, which is what a fork depends on.
+type setup struct {
+	Machine     drivers.Machine
+	MachineType string
+	choice      // the accelerator
+	Sandbox     bool
+	Cmdline     string // the node image's own part of the kernel's command line
+}
+
+// Descriptors that QEMU inherits; 0 to 2 are its standard ones.
+const (
+	socketFD = 3 // the listening control socket
+	noFD     = -1
+)
+
+// arguments is QEMU's command line for a setup, without the program's name. control is the descriptor of the listening
+// control socket, or noFD if QEMU must make the socket itself. It is a pure function.
+func arguments(s setup, control int) []string {
+	m := s.Machine
+	mib := m.Memory >> 20
+	args := []string{
+		// Thread names tell the vCPUs apart in top and perf.
+		"-name", "guest=" + escape(m.Name) + ",debug-threads=on",
+		// Proves, together with the working directory, that the process is this machine's: see findProcess.
+		"-uuid", m.UUID,
+		// Neither the user's qemu.conf nor QEMU's default floppy, CD-ROM, network card and monitor.
+		"-no-user-config", "-nodefaults", "-display", "none",
+		"-machine", machineOptions(s),
+		"-accel", accelOptions(s.Accel),
+		"-cpu", cpuModel(s.Accel),
+		"-smp", fmt.Sprintf("cpus=%d,sockets=1,cores=%d,threads=1", m.CPUs, m.CPUs),
+		// Memory as an object with a name: a template gets it from a file instead, and nothing else changes.
+		"-m", fmt.Sprintf("size=%dM", mib),
+		"-object", fmt.Sprintf("memory-backend-ram,id=mem,size=%dM", mib),
+		"-rtc", "base=utc",
+	}
+	args = append(args, controlOptions(control)...)
+	args = append(args,
+		"-chardev", "file,id=console,path="+consoleFile+",append=on",
+		"-serial", "chardev:console",
+		// The guest's random pool is full from its first second on; without, sshd and the kubelet wait for it.
+		"-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng",
+		// Disks have a thread of their own: the main loop is busy with the user-mode network.
+		"-object", "iothread,id=disks",
+	)
+	args = append(args, diskOptions(m)...)
+	args = append(args,
+		"-netdev", "user,id=net"+hostForwards(m.Forwards),
+		// No boot ROM: nothing boots from the network, and loading it costs time.
+		"-device", "virtio-net-pci,netdev=net,romfile=,mac="+macAddress(m.UUID),
+		"-kernel", kernelFile, "-initrd", initrdFile, "-append", kernelCmdline(s),
+	)
+	if s.Sandbox {
+		// A guest that broke out of QEMU could not start programs or gain rights. resourcecontrol stays allowed: io
+		// threads set their own scheduling.
+		args = append(args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny")
+	}
+	return args
+}
+
+func machineOptions(s setup) string {
+	return s.MachineType + strings.Join([]string{
+		"",
+		"memory-backend=mem",
+		"dump-guest-core=off", // a core dump of QEMU does not contain the cluster's keys
+		"vmport=off",          // VMware's back door
+		"sata=off", "smbus=off", "usb=off",
+		// System management mode serves UEFI secure boot only, and emulating it slows the firmware; WHPX and HVF lack it.
+		"smm=off",
+		// Each look at an emulated HPET costs 3.3 us, and the kernel prefers it when it distrusts the TSC.
+		"hpet=off",
+	}, ",")
+}
+
+func accelOptions(accel string) string {
+	switch accel {
+	case tcg:
+		return "tcg,thread=multi" // one host thread per vCPU; the default of most hosts, and said for the others
+	case whpx:
+		return "whpx,kernel-irqchip=off" // Hyper-V's interrupt controller loses MSIs of q35 devices
+	default:
+		return accel
+	}
+}
+
+// cpuModel: "host" asserts under emulation; under WHPX there is no "host", and "max" does not boot.
+func cpuModel(accel string) string {
+	switch accel {
+	case kvm, hvf:
+		return "host"
+	case whpx:
+		return "Skylake-Client-v4" // a plain model that every processor able to run WHPX and Kubernetes has
+	default:
+		return "max"
+	}
+}
+
+// controlOptions are QEMU's control socket. It listens before QEMU is executed, so that nobody waits for a file.
+func controlOptions(fd int) []string {
+	where := fmt.Sprintf("fd=%d", fd)
+	if fd == noFD {
+		where = "path=" + socketFile
+	}
+	return []string{
+		"-chardev", "socket,id=qmp," + where + ",server=on,wait=off",
+		"-mon", "chardev=qmp,mode=control",
+	}
+}
+
+// diskOptions are the disks. The guest finds them by their serial numbers.
+func diskOptions(m drivers.Machine) []string {
+	args := disk("data", diskFile, map[string]any{
+		"cache":   map[string]bool{"direct": false, "no-flush": m.Ephemeral},
+		"discard": "unmap", // the guest's discards give space back to the host
+	}, map[string]any{"discard": "unmap"})
+	args = append(args, disk("image", m.Image, map[string]any{"read-only": true}, nil)...)
+	if m.Bundle != "" {
+		args = append(args, disk("bundle", m.Bundle, map[string]any{"read-only": true}, nil)...)
+	}
+	return args
+}
+
+// disk attaches a raw file. File names are given as JSON, where no character is special.
+func disk(name, file string, format, protocol map[string]any) []string {
+	node := map[string]any{
+		"node-name": name,
+		"driver":    "raw",
+		// Threads need nothing of the host; io_uring was no faster here, and containers and hardened kernels forbid it.
+		"file": merge(map[string]any{"driver": "file", "filename": file, "aio": "threads"}, protocol),
+	}
+	blockdev, _ := json.Marshal(merge(node, format)) // maps of strings and booleans; keys come out sorted
+	device := "virtio-blk-pci,drive=" + name + ",serial=dory-" + name + ",iothread=disks"
+	if name == "data" {
+		device += ",write-cache=on" // the guest flushes, rather than each of its writes
+	}
+	return []string{"-blockdev", string(blockdev), "-device", device}
+}
+
+func merge(a, b map[string]any) map[string]any {
+	for key, value := range b {
+		a[key] = value
+	}
+	return a
+}
+
+// kernelCmdline is the kernel's command line. What is in it after the image's own words is the node image's interface.
+func kernelCmdline(s setup) string {
+	clock := ""
+	if s.Accel == tcg {
+		// Emulated processors share one TSC, but the kernel does not believe it and takes the ACPI timer: 1.5 us for
+		// each look at the clock instead of 0.2 us, 3.3 us with a HPET. Go programs look often.
+		clock = " tsc=reliable"
+	}
+	return strings.TrimSpace(s.Cmdline) + " console=ttyS0" + clock +
+		" dory.hostname=" + s.Machine.Name +
+		" dory.key=" + base64.StdEncoding.EncodeToString([]byte(s.Machine.AuthorizedKey)) +
+		// Fixed by the user-mode network: no DHCP to wait for.
+		" dory.ip=10.0.2.15/24,10.0.2.2,10.0.2.3"
+}
+
+// longestCmdline is what the x86 kernel reads of its command line; it cuts off the rest without a word.
+const longestCmdline = 2047
+
+// macAddress derives the address of a machine's network card, in the range of QEMU's own.
+func macAddress(uuid string) string {
+	sum := sha256.Sum256([]byte(uuid))
+	return fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
+}
+
+// escape doubles commas, which separate options.
+func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }

@@ -1,0 +1,114 @@
+package qemu
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dorykube/dory/drivers"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func exampleMachine() drivers.Machine {
+	return drivers.Machine{
+		Name: "dory", UUID: "0c4d2b0e-8c1c-4c54-9d1c-27a0a6c2a4d1", Dir: "/state/dory/machine",
+		CPUs: 2, Memory: 4 << 30, Disk: 20 << 30,
+		Image: "/cache/node, amd64.iso", Bundle: "/cache/bundle.img",
+		AuthorizedKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 dory",
+		Forwards: []drivers.Forward{
+			{Name: "ssh", Guest: 22},
+			{Name: "apiserver", Guest: 6443, Host: 8443},
+		},
+	}
+}
+
+func TestArguments(t *testing.T) {
+	base := setup{Machine: exampleMachine(), MachineType: "pc-q35-7.2", Sandbox: true, Cmdline: "root=dory "}
+	cases := map[string]func(*setup) int{
+		"kvm":       func(s *setup) int { s.Accel = kvm; return socketFD },
+		"tcg":       func(s *setup) int { s.Accel = tcg; return socketFD },
+		"hvf":       func(s *setup) int { s.Accel, s.Sandbox = hvf, false; return socketFD },
+		"whpx":      func(s *setup) int { s.Accel, s.Sandbox = whpx, false; return noFD },
+		"ephemeral": func(s *setup) int { s.Accel, s.Machine.Ephemeral, s.Machine.Bundle = kvm, true, ""; return socketFD },
+	}
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := base
+			control := change(&s)
+			golden(t, name+".args", strings.Join(pairs(arguments(s, control)), "\n")+"\n")
+		})
+	}
+}
+
+func TestCanaryArguments(t *testing.T) {
+	golden(t, "canary-kvm.args", strings.Join(pairs(canaryArguments(kvm, "/tmp/c/kernel", "/tmp/c/initrd")), "\n")+"\n")
+}
+
+// pairs puts an option and its value onto one line.
+func pairs(args []string) (lines []string) {
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") || len(lines) == 0 {
+			lines = append(lines, arg)
+		} else {
+			lines[len(lines)-1] += " " + arg
+		}
+	}
+	return lines
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; if that is meant, run 'go test ./drivers/qemu -update' and read the change\ngot:\n%s\nwant:\n%s", path, got, want)
+	}
+}
+
+// What a fork may differ in must not show in the fingerprint, and everything else must.
+func TestFingerprint(t *testing.T) {
+	b := &binary{Path: "/usr/bin/qemu", Version: "7.2", MachineTypes: []string{"pc-q35-7.2"}}
+	of := func(change func(*drivers.Machine)) string {
+		m := exampleMachine()
+		change(&m)
+		return fingerprint(b, tcg, "some CPU", m)
+	}
+	same := of(func(*drivers.Machine) {})
+	for name, change := range map[string]func(*drivers.Machine){
+		"name":     func(m *drivers.Machine) { m.Name = "other" },
+		"uuid":     func(m *drivers.Machine) { m.UUID = "x" },
+		"dir":      func(m *drivers.Machine) { m.Dir = "/elsewhere" },
+		"key":      func(m *drivers.Machine) { m.AuthorizedKey = "another" },
+		"forwards": func(m *drivers.Machine) { m.Forwards = nil },
+		"paths":    func(m *drivers.Machine) { m.Image, m.Bundle = "/a", "/b" },
+	} {
+		if of(change) != same {
+			t.Errorf("the fingerprint depends on the machine's %s", name)
+		}
+	}
+	for name, change := range map[string]func(*drivers.Machine){
+		"cpus":      func(m *drivers.Machine) { m.CPUs++ },
+		"memory":    func(m *drivers.Machine) { m.Memory *= 2 },
+		"disk":      func(m *drivers.Machine) { m.Disk *= 2 },
+		"bundle":    func(m *drivers.Machine) { m.Bundle = "" },
+		"ephemeral": func(m *drivers.Machine) { m.Ephemeral = true },
+	} {
+		if of(change) == same {
+			t.Errorf("the fingerprint does not depend on the machine's %s", name)
+		}
+	}
+	if fingerprint(b, kvm, "some CPU", exampleMachine()) == same || fingerprint(b, tcg, "another CPU", exampleMachine()) == same {
+		t.Error("the fingerprint does not depend on the accelerator or the processor")
+	}
+}

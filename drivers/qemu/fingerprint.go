@@ -1,0 +1,44 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/dorykube/dory/drivers"
+)
+
+// Fingerprint names, as text, everything of QEMU's that shapes the guest. What is the machine's alone (name, UUID, key,
+// host ports, paths) is left out: forks differ in it.
+func (d *Driver) Fingerprint(ctx context.Context, m drivers.Machine) (string, error) {
+	b, err := d.qemu(ctx)
+	if err != nil {
+		return "", err
+	}
+	chooser, err := d.chooserFor(b, m.Image)
+	if err != nil {
+		return "", err
+	}
+	chosen, err := chooser.choose(ctx, m.Accel)
+	if err != nil {
+		return "", err
+	}
+	return fingerprint(b, chosen.Accel, hostCPU(), m), nil
+}
+
+func fingerprint(b *binary, accel, hostCPU string, m drivers.Machine) string {
+	general := drivers.Machine{
+		Name: "machine", UUID: "00000000-0000-0000-0000-000000000000",
+		CPUs: m.CPUs, Memory: m.Memory, Disk: m.Disk, Ephemeral: m.Ephemeral, Image: "image",
+	}
+	if m.Bundle != "" {
+		general.Bundle = "bundle"
+	}
+	args := arguments(setup{Machine: general, MachineType: b.newestMachineType(), choice: choice{Accel: accel}, Sandbox: b.Sandbox}, socketFD)
+	lines := []string{
+		"qemu " + b.identity(),
+		"cpu " + hostCPU, // also under emulation, where the guest's TSC ticks as fast as the host's
+		fmt.Sprintf("disk %d", m.Disk),
+	}
+	return strings.Join(append(lines, args...), "\n") + "\n"
+}

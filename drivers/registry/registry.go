@@ -1,0 +1,81 @@
+// Package registry is the table of drivers, and the choice of one.
+package registry
+
+import (
+	"log/slog"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/qemu"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// Options are what drivers are told of their surroundings. Each takes what it needs.
+type Options struct {
+	Cache string // where answers about this computer are remembered; may be deleted at any time
+	Image string // the node image that a driver's Check may boot; empty: none yet
+	Log   *slog.Logger
+}
+
+// Entry is a driver that dory has.
+type Entry struct {
+	Name         string
+	Capabilities drivers.Capabilities
+	New          func(Options) drivers.Driver
+}
+
+// All are the drivers, in the order in which auto tries them.
+func All() []Entry {
+	return []Entry{
+		{qemu.Name, qemu.Capabilities(), newQEMU},
+	}
+}
+
+// auto is the wish for any driver that works here.
+const auto = "auto"
+
+// Choose returns the driver of a name, or for "auto" the first. An unknown name is fail.DriverUnknown with the nearest.
+func Choose(name string) (Entry, error) {
+	all := All()
+	if name == "" || name == auto {
+		return all[0], nil
+	}
+	for _, e := range all {
+		if e.Name == name {
+			return e, nil
+		}
+	}
+	return Entry{}, fail.New(fail.DriverUnknown, "there is no driver %q", name).
+		WithAdvice("use --driver %s", nearest(name, all))
+}
+
+// nearest is the name that takes the fewest edits; names that share nothing with any get the first driver's.
+func nearest(name string, all []Entry) string {
+	best, least := all[0].Name, len(name)
+	for _, e := range all {
+		if n := edits(name, e.Name); n < least {
+			best, least = e.Name, n
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance: how many letters must be put in, taken out or changed to make a out of b.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
