@@ -26,6 +26,8 @@ var (
 	manifests embed.FS
 	//go:embed addons
 	addons embed.FS
+	//go:embed node.yaml
+	nodeManifest embed.FS
 )
 
 // file is one file for the node.

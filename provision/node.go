@@ -49,7 +49,8 @@ var steps = []step{
 	{"controllers", "Starting controllers, scheduler and proxy", []string{"apiserver"},
 		startUnits("kube-controller-manager", "kube-scheduler", "kube-proxy")},
 	{"manifests", "Installing DNS and storage", []string{"apiserver"}, (*node).apply},
-	{"ready", "Waiting until everything is ready", []string{"manifests", "controllers", "kubelet"}, (*node).awaitConditions},
+	{"node", "Waiting for the node to register", []string{"kubelet"}, (*node).labelNode},
+	{"ready", "Waiting until everything is ready", []string{"manifests", "controllers", "node"}, (*node).awaitConditions},
 }
 
 // Node makes the machine a node with these settings, trusted by this authority, and waits until the named conditions
@@ -180,6 +181,21 @@ func (n *node) apply(ctx context.Context) (string, error) {
 		return "", fail.Wrap(fail.ControlPlaneFailed, err, "install what runs in the cluster")
 	}
 	return strings.Join(n.settings.Addons, ", "), nil
+}
+
+// labelNode gives the node its role, which a kubelet may not give itself. The kubelet must have registered before: a Node
+// that somebody else made is told that it is Ready ten seconds later.
+func (n *node) labelNode(ctx context.Context) (string, error) {
+	doc, err := render(nodeManifest, "node.yaml", n.settings)
+	if err != nil {
+		return "", err
+	}
+	return n.settings.NodeName, n.within(ctx, func(ctx context.Context) error {
+		if err := n.api.WaitNode(ctx, n.settings.NodeName); err != nil {
+			return err
+		}
+		return n.api.Apply(ctx, doc)
+	})
 }
 
 func (n *node) awaitConditions(ctx context.Context) (string, error) {

@@ -83,6 +83,16 @@ func (c *Cluster) Wait(ctx context.Context, names []string) error {
 	return group.Wait()
 }
 
+// WaitNode returns when a node of that name has registered.
+func (c *Cluster) WaitNode(ctx context.Context, name string) error {
+	return c.until(ctx, "node "+name, condition{resource: nodes, missing: func(objects map[string]*unstructured.Unstructured) string {
+		if _, ok := objects["/"+name]; !ok {
+			return "no node of that name has registered"
+		}
+		return ""
+	}})
+}
+
 // until lists and watches until the condition holds, and lists again when the watch ends.
 func (c *Cluster) until(ctx context.Context, name string, cond condition) error {
 	last := "nothing was heard from the API server"

@@ -1,0 +1,236 @@
+//go:build vm
+
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// event is one line of "start -o json".
+type event struct {
+	SpecVersion string `json:"specversion"`
+	Type        string `json:"type"`
+	Data        struct {
+		Name     string `json:"name"`
+		Message  string `json:"message"`
+		ID       string `json:"id"`
+		Advice   string `json:"advice"`
+		ExitCode any    `json:"exitcode"`
+	} `json:"data"`
+}
+
+// interrupted runs a start and sends it the signal when it begins a step that is not in seen. It returns that step, or ""
+// if the start ended without a new one, and the exit code.
+func (d *dory) interrupted(signal syscall.Signal, seen []string) (step string, code int) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	cmd := d.command(ctx, "start", "-o", "json")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			d.t.Errorf("not an event: %s", lines.Text())
+		}
+		if step == "" && e.Type == "dev.dory.step" && !slices.Contains(seen, e.Data.Name) {
+			step = e.Data.Name
+			cmd.Process.Signal(signal)
+		}
+	}
+	sent := time.Now()
+	err = cmd.Wait()
+	if signal == syscall.SIGINT && step != "" && time.Since(sent) > 30*time.Second {
+		d.t.Errorf("interrupted in step %s, it took %v to end", step, time.Since(sent))
+	}
+	if exit, ok := err.(*exec.ExitError); ok {
+		code = exit.ExitCode()
+	}
+	d.t.Logf("%v in step %q: exit %d", signal, step, code)
+	return step, code
+}
+
+// TestInterruptedInEveryStep interrupts a start at each of its steps, one after the other, going on each time.
+func TestInterruptedInEveryStep(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(signal.String(), func(t *testing.T) {
+			d := newDory(t)
+			var seen []string
+			for {
+				step, code := d.interrupted(signal, seen)
+				if step == "" {
+					if code != 0 {
+						t.Fatalf("the last start exits with %d", code)
+					}
+					break
+				}
+				// The step may have been the last moments of a start that ended well.
+				if code == 0 {
+					seen = append(seen, step)
+					continue
+				}
+				if signal == syscall.SIGINT && code != 2 {
+					t.Errorf("interrupted in step %s: exit %d", step, code)
+				}
+				if r := d.run(commandLimit, "status"); r.code > 7 || r.took > time.Minute {
+					t.Errorf("status after the interruption: exit %d after %v", r.code, r.took)
+				}
+				seen = append(seen, step)
+			}
+			if len(seen) < 5 {
+				t.Errorf("only the steps %v were interrupted", seen)
+			}
+			d.kubectl("get", "node", "dory")
+			if pids := d.processes(); len(pids) != 1 {
+				t.Errorf("machines: %v", pids)
+			}
+		})
+	}
+}
+
+// TestDeleteAfterInterruption kills starts early and late, and deletes what there is.
+func TestDeleteAfterInterruption(t *testing.T) {
+	for _, ignored := range [][]string{nil, {"artifacts", "machine"}} {
+		d := newDory(t)
+		d.interrupted(syscall.SIGKILL, ignored)
+		d.must(commandLimit, "delete")
+		if left := d.processes(); len(left) != 0 {
+			t.Errorf("processes left: %v", left)
+		}
+		if _, err := os.Stat(filepath.Join(d.home, "state", "clusters", "dory")); err == nil {
+			t.Error("the cluster's directory is still there")
+		}
+	}
+}
+
+func TestTwoStartsAtOnce(t *testing.T) {
+	d := newDory(t)
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	first := d.command(ctx, "start", "--wait=none")
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d.eventually("the first start holds the cluster", time.Minute, func() error {
+		if len(d.processes()) == 0 {
+			return errorString("no machine yet")
+		}
+		return nil
+	})
+	r := d.expect(11, commandLimit, "start")
+	if !strings.Contains(r.stderr, strconv.Itoa(first.Process.Pid)) {
+		t.Errorf("the second does not say who holds the cluster: %s", r.stderr)
+	}
+	if err := first.Wait(); err != nil {
+		t.Errorf("the first start: %v", err)
+	}
+	if pids := d.processes(); len(pids) != 1 {
+		t.Errorf("machines: %v", pids)
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	d := newDory(t)
+	r := d.expect(71, startLimit, "start", "--apiserver-port", port)
+	if !strings.Contains(r.stderr, port) || !strings.Contains(r.stderr, "NET_PORT_TAKEN") {
+		t.Errorf("the error does not name the port: %s", r.stderr)
+	}
+	if pids := d.processes(); len(pids) != 0 {
+		t.Errorf("machines: %v", pids)
+	}
+}
+
+// TestWrongExtraConfig gives a component a flag that it does not know: the start ends soon, with the component's words.
+func TestWrongExtraConfig(t *testing.T) {
+	d := newDory(t)
+	r := d.expect(100, startLimit, "start", "--extra-config", "apiserver.no-such-flag=1")
+	if !strings.Contains(r.stderr, "no-such-flag") || !strings.Contains(r.stderr, "K8S_COMPONENT_FAILED") {
+		t.Errorf("the error does not say what is wrong: %s", r.stderr)
+	}
+}
+
+// TestSettings starts a cluster with everything that can be chosen, and looks whether it took.
+func TestSettings(t *testing.T) {
+	d := newDory(t)
+	d.expect(0, startLimit, "start", "-p", "chosen",
+		"--service-cluster-ip-range", "10.112.0.0/16", "--dns-domain", "example.test",
+		"--apiserver-names", "api.example.test", "--apiserver-ips", "127.0.0.9",
+		"--feature-gates", "ContextualLogging=true",
+		"--extra-config", "apiserver.event-ttl=2h0m0s", "--extra-config", "kubelet.max-pods=42")
+	kubectl := func(args ...string) string {
+		return d.must(commandLimit, append([]string{"-p", "chosen", "kubectl", "--"}, args...)...)
+	}
+	if ip := kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"); ip != "10.112.0.1" {
+		t.Errorf("the kubernetes service has %s", ip)
+	}
+	if pods := kubectl("get", "node", "chosen", "-o", "jsonpath={.status.capacity.pods}"); pods != "42" {
+		t.Errorf("the kubelet takes %s pods", pods)
+	}
+	if corefile := kubectl("-n", "kube-system", "get", "configmap", "coredns", "-o", "jsonpath={.data.Corefile}"); !strings.Contains(corefile, "kubernetes example.test") {
+		t.Errorf("the Corefile: %s", corefile)
+	}
+	if server := kubectl("get", "--raw", "/readyz", "--tls-server-name", "api.example.test"); server != "ok" {
+		t.Errorf("by its other name: %q", server)
+	}
+	flags := d.must(commandLimit, "-p", "chosen", "ssh", "--", "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID kube-apiserver)/cmdline")
+	for _, flag := range []string{"--event-ttl=2h0m0s", "--feature-gates=ContextualLogging=true"} {
+		if !strings.Contains(flags, flag) {
+			t.Errorf("the API server runs without %s", flag)
+		}
+	}
+}
+
+// TestDiskFull puts the home onto a file system that is too small for a machine's disk to fill up.
+func TestDiskFull(t *testing.T) {
+	d := newDory(t)
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=48m,mode=0700", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Fatalf("mount a small file system: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		d.run(commandLimit, "delete", "--all")
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	small := &dory{t: t, home: dir, env: append(d.env, "DORY_HOME="+dir)}
+	if artifacts, err := os.Readlink(filepath.Join(d.home, "cache", "artifacts")); err == nil {
+		os.Mkdir(filepath.Join(dir, "cache"), 0o700)
+		os.Symlink(artifacts, filepath.Join(dir, "cache", "artifacts"))
+	}
+	r := small.expect(26, startLimit, "start", "--wait-timeout", "5m")
+	if !strings.Contains(r.stderr, "RSRC_DISK") {
+		t.Errorf("the error does not say that the disk is full: %s", r.stderr)
+	}
+	small.must(commandLimit, "delete")
+	if left := small.processes(); len(left) != 0 {
+		t.Errorf("processes left: %v", left)
+	}
+}
