@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -97,7 +96,7 @@ func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
 		if err != nil {
 			mu.Lock()
 			// Running out of time says less than whatever was the matter before.
-			if last == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			if timeout, ok := errors.AsType[net.Error](err); last == nil || !ok || !timeout.Timeout() {
 				last = err
 			}
 			mu.Unlock()
