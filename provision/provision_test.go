@@ -1,0 +1,269 @@
+package provision
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/provision/pki"
+	"sigs.k8s.io/yaml"
+)
+
+func settings() Settings {
+	return Settings{
+		NodeName: "dory", NodeIP: "10.0.2.15", HostIP: "10.0.2.2", KubernetesVersion: "v1.37.2",
+		Images: map[string]string{"coredns": "registry.k8s.io/coredns/coredns:v1.15.0", "pause": "registry.k8s.io/pause:3.10.1",
+			"busybox": "docker.io/library/busybox:1", "local-path-provisioner": "docker.io/rancher/local-path-provisioner:v0.0.30",
+			"metrics-server": "registry.k8s.io/metrics-server/metrics-server:v0.9.0"},
+		APIServerPort: 6443, PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local",
+	}
+}
+
+func find(t *testing.T, files []file, path string) file {
+	t.Helper()
+	i := slices.IndexFunc(files, func(f file) bool { return f.path == path })
+	if i < 0 {
+		t.Fatalf("there is no %s", path)
+	}
+	return files[i]
+}
+
+func TestExtraFlagsReachTheirUnitOnly(t *testing.T) {
+	s := settings()
+	s.ExtraConfig = []string{"apiserver.event-ttl=2h", `kubelet.node-labels=a=b c$d%e"f`}
+	files, err := staticFiles(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := string(find(t, files, "/etc/systemd/system/kube-apiserver.service").content)
+	kubelet := string(find(t, files, "/etc/systemd/system/kubelet.service").content)
+	if !strings.Contains(api, `"--event-ttl=2h" \`) || strings.Contains(kubelet, "event-ttl") {
+		t.Errorf("event-ttl is not where it belongs:\n%s\n%s", api, kubelet)
+	}
+	if want := `"--node-labels=a=b c$$d%%e\"f" \`; !strings.Contains(kubelet, want) {
+		t.Errorf("no %s in\n%s", want, kubelet)
+	}
+}
+
+// A continued command line that has a comment or an empty line in it, or ends in a backslash, is cut short by systemd.
+func TestUnitsAreWellFormed(t *testing.T) {
+	s := settings()
+	s.Ephemeral, s.FeatureGates, s.ExtraConfig = true, "A=true", []string{"etcd.quota-backend-bytes=1"}
+	for _, s := range []Settings{settings(), s} {
+		files, err := staticFiles(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if !strings.HasSuffix(f.path, ".service") {
+				continue
+			}
+			lines := strings.Split(string(f.content), "\n")
+			for i, line := range lines {
+				if strings.Contains(line, "{{") || strings.HasSuffix(line, `\`) && (lines[i+1] == "" || strings.Contains(lines[i+1], "#") || !strings.HasPrefix(lines[i+1], "    ")) {
+					t.Errorf("%s line %d: %q", f.path, i+1, line)
+				}
+			}
+		}
+	}
+}
+
+func TestManifestsAreObjects(t *testing.T) {
+	s := settings()
+	s.Addons = []string{"metrics-server"}
+	docs, err := manifestTexts(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, doc := range docs {
+		for part := range strings.SplitSeq(string(doc), "\n---\n") {
+			var object struct {
+				APIVersion, Kind string
+				Metadata         struct{ Name string }
+			}
+			if err := yaml.Unmarshal([]byte(part), &object); err != nil || object.Kind == "" || object.APIVersion == "" || object.Metadata.Name == "" {
+				t.Errorf("not an object: %v\n%s", err, part)
+			}
+			kinds = append(kinds, object.Kind+"/"+object.Metadata.Name)
+		}
+	}
+	for _, want := range []string{"Service/kube-dns", "StorageClass/standard", "APIService/v1beta1.metrics.k8s.io"} {
+		if !slices.Contains(kinds, want) {
+			t.Errorf("there is no %s in %v", want, kinds)
+		}
+	}
+	for _, kind := range kinds {
+		if strings.HasPrefix(kind, "Node/") {
+			t.Error("a Node that is there before the kubelet is Ready ten seconds later")
+		}
+	}
+}
+
+func TestSecretsAreForRootOnlyAndTheCAKeyStays(t *testing.T) {
+	a, err := pki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := secretFiles(settings(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		private := bytes.Contains(f.content, []byte("PRIVATE KEY")) || strings.HasSuffix(f.path, ".conf")
+		if private != (f.mode == 0o600) {
+			t.Errorf("%s has mode %o", f.path, f.mode)
+		}
+	}
+	for _, ca := range []string{"ca.key", "front-proxy-ca.key"} {
+		if slices.ContainsFunc(files, func(f file) bool { return f.path == pkiDir+ca }) {
+			t.Errorf("%s goes onto the node", ca)
+		}
+	}
+	block, _ := pem.Decode(find(t, files, pkiDir+"apiserver.crt").content)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"127.0.0.1", "localhost", "10.96.0.1", "10.0.2.15", "kubernetes.default.svc.cluster.local", "control-plane.dory.internal"} {
+		if err := cert.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for name, change := range map[string]func(*Settings){
+		"no value":          func(s *Settings) { s.ExtraConfig = []string{"apiserver.v"} },
+		"no component":      func(s *Settings) { s.ExtraConfig = []string{"apisever.v=1"} },
+		"no flag":           func(s *Settings) { s.ExtraConfig = []string{"apiserver.=1"} },
+		"line break":        func(s *Settings) { s.ExtraConfig = []string{"apiserver.v=1\nExecStart=/bin/sh"} },
+		"gate without word": func(s *Settings) { s.FeatureGates = "A" },
+		"gate with a wish":  func(s *Settings) { s.FeatureGates = "A=maybe" },
+		"unknown addon":     func(s *Settings) { s.Addons = []string{"ingress"} },
+		"no CIDR":           func(s *Settings) { s.ServiceCIDR = "10.96.0.0" },
+	} {
+		s := settings()
+		change(&s)
+		if s.Validate() == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	good := settings()
+	good.ExtraConfig, good.FeatureGates, good.Addons = []string{"etcd.a=b=c"}, "A=true,B=false", []string{"metrics-server", "storage-provisioner"}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddressesOfTheServiceRange(t *testing.T) {
+	s := settings()
+	if s.DNSServiceIP() != "10.96.0.10" || s.KubernetesServiceIP() != "10.96.0.1" || s.NodePodCIDR() != "10.244.0.0/24" {
+		t.Error(s.DNSServiceIP(), s.KubernetesServiceIP(), s.NodePodCIDR())
+	}
+}
+
+func TestFilesDigestFollowsTheSettings(t *testing.T) {
+	one, err := FilesDigest(settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := settings()
+	other.DNSDomain = "example.test"
+	two, err := FilesDigest(other)
+	again, _ := FilesDigest(settings())
+	if err != nil || one == two || one != again {
+		t.Errorf("%s %s %s %v", one, two, again, err)
+	}
+}
+
+// machine is a Runner that only remembers.
+type machine struct {
+	mu   sync.Mutex
+	ran  []string
+	tar  []byte
+	fail map[string]*ExitError // by a part of the command
+}
+
+func (m *machine) Run(ctx context.Context, c Cmd) error {
+	if strings.HasSuffix(c.Shell, "/guard") {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ran = append(m.ran, c.Shell)
+	if c.Stdin != nil {
+		m.tar, _ = io.ReadAll(c.Stdin)
+	}
+	for part, exit := range m.fail {
+		if strings.Contains(c.Shell, part) {
+			return exit
+		}
+	}
+	return nil
+}
+
+func (*machine) Put(context.Context, string, fs.FileMode, io.Reader) error { return nil }
+
+func TestFailedUnitIsToldInItsOwnWords(t *testing.T) {
+	a, err := pki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{fail: map[string]*ExitError{"start etcd": {Code: 1, Stderr: "etcd: bad flag\n"}}}
+	err = Node(t.Context(), Target{Runner: m, API: "127.0.0.1:1"}, settings(), a, nil, time.Minute)
+	var failure *fail.Error
+	if !errors.As(err, &failure) || failure.Kind.ID != fail.ControlPlaneFailed.ID || failure.Evidence != "etcd: bad flag" {
+		t.Errorf("got %#v", err)
+	}
+	for _, shell := range m.ran {
+		if strings.Contains(shell, "kube-apiserver") && strings.HasPrefix(shell, "systemctl start") {
+			t.Error("the API server was started without etcd")
+		}
+	}
+	var names []string
+	r := tar.NewReader(bytes.NewReader(m.tar))
+	for header, err := r.Next(); err == nil; header, err = r.Next() {
+		names = append(names, header.Name)
+	}
+	for _, want := range []string{"etc/kubernetes/pki/ca.crt", "usr/local/lib/dory/mount-bundle", "etc/systemd/system/multi-user.target.wants/kubelet.service"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s was not sent: %v", want, names)
+		}
+	}
+}
+
+func TestAPIServerThatNeverIsReady(t *testing.T) {
+	a, err := pki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Node(t.Context(), Target{Runner: &machine{}, API: "127.0.0.1:1"}, settings(), a, nil, 200*time.Millisecond)
+	if !fail.Is(err, fail.ControlPlaneWait) || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSettingsSurviveTheRecord(t *testing.T) {
+	text, err := json.Marshal(settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Settings
+	if err := json.Unmarshal(text, &back); err != nil || back.Digest() != settings().Digest() {
+		t.Errorf("%v: %s", err, text)
+	}
+}
