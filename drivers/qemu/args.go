@@ -122,10 +122,12 @@ func controlOptions(fd int) []string {
 
 // diskOptions are the disks. The guest finds them by their serial numbers.
 func diskOptions(m drivers.Machine) []string {
-	args := disk("data", diskFile, map[string]any{
+	// On both layers: each flushes, and each discards, for itself.
+	durable := map[string]any{
 		"cache":   map[string]bool{"direct": false, "no-flush": m.Ephemeral},
 		"discard": "unmap", // the guest's discards give space back to the host
-	}, map[string]any{"discard": "unmap"})
+	}
+	args := disk("data", diskFile, durable, durable)
 	args = append(args, disk("image", m.Image, map[string]any{"read-only": true}, nil)...)
 	if m.Bundle != "" {
 		args = append(args, disk("bundle", m.Bundle, map[string]any{"read-only": true}, nil)...)

@@ -72,7 +72,13 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs; if that is meant, run 'go test ./drivers/qemu -update' and read the change\ngot:\n%s\nwant:\n%s", path, got, want)
+		t.Errorf("%s differs; if that is meant, run 'go test ./drivers/qemu -update' and read the change", path)
+		wanted := strings.Split(string(want), "\n")
+		for i, line := range strings.Split(got, "\n") {
+			if i >= len(wanted) || line != wanted[i] {
+				t.Logf("line %d: %s", i+1, line)
+			}
+		}
 	}
 }
 
