@@ -78,9 +78,9 @@ func (b *binary) newestMachineType() string { return b.MachineTypes[len(b.Machin
 
 // probe starts QEMU without a machine and asks it over stdin and stdout.
 func (b *binary) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	limited, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, b.Path,
+	cmd := exec.CommandContext(limited, b.Path,
 		"-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio")
 	cmd.Stdin = strings.NewReader(`
 {"execute": "qmp_capabilities"}
@@ -98,7 +98,7 @@ func (b *binary) probe(ctx context.Context) error {
 			kind = fail.QEMUMissing
 		}
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			return ctx.Err()
 		}
 		return fail.Wrap(kind, err, "ask %s what it can do", b.Path).WithEvidence(tail(stderr.String()))
 	}

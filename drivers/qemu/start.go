@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -93,10 +92,7 @@ func (d *Driver) takeOutKernel(m drivers.Machine) (cmdline string, err error) {
 		return "", err
 	}
 	for from, to := range map[string]string{boot.Kernel: dir.path(kernelFile), boot.Initrd: dir.path(initrdFile)} {
-		if filepath.Clean(from) == to {
-			continue
-		}
-		if err := os.Rename(from, to); err != nil {
+		if err := errors.Join(os.Rename(from, to), os.Chmod(to, 0o600)); err != nil {
 			return "", fmt.Errorf("take the kernel out of the node image: %w", err)
 		}
 	}

@@ -23,6 +23,9 @@ const (
 // Stop presses the machine's power button and waits for its end, which comes by itself; after the grace QEMU is told to
 // quit, and if that does not help it is killed.
 func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	dir := machineDir(m.Dir)
 	id, err := findProcess(m)
 	if err != nil {
@@ -119,9 +122,12 @@ func quitOrphan(ctx context.Context, m drivers.Machine) error {
 
 // kill ends the process and waits until it is gone.
 func kill(ctx context.Context, m drivers.Machine, id identity) error {
-	ctx, cancel := context.WithTimeout(ctx, killLimit)
+	limited, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
-	if err := killProcess(ctx, id, m.UUID); err != nil {
+	if err := killProcess(limited, id, m.UUID); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return fail.Wrap(fail.QEMUFailed, err, "end QEMU (process %d) of machine %s", id.PID, m.Name)
 	}
 	return nil
@@ -132,6 +138,9 @@ func kill(ctx context.Context, m drivers.Machine, id identity) error {
 func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	if m.UUID == "" || m.Dir == "" {
 		return fmt.Errorf("delete machine %q: it has no UUID or no directory", m.Name)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	for {
 		id, err := findProcess(m)
