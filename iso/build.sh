@@ -68,7 +68,7 @@ copy_ours() {
         ln -sf /dev/null "$units/$unit"
     done
     mkdir "$units"/{sysinit,multi-user}.target.wants
-    for unit in ssh dhcp; do
+    for unit in ssh dhcp node-setup; do
         ln -s "/etc/systemd/system/$unit.service" "$units/sysinit.target.wants/$unit.service"
     done
     ln -s /etc/systemd/system/power-button.service "$units/multi-user.target.wants/power-button.service"
@@ -103,6 +103,9 @@ make_boot() {
     set_times "$work/root"
     mkfs.erofs --quiet -zlz4hc,9 -C16384 -T"$SOURCE_DATE_EPOCH" -U"$uuid" --all-root "$work/iso/boot/root.erofs" "$work/root" >"$work/mkfs.log" 2>&1 ||
         { cat "$work/mkfs.log" >&2; return 1; }
+    # The kernel unpacks archives that follow each other; each begins with its files' headers, the name included.
+    touch -d "@$SOURCE_DATE_EPOCH" "$work/iso/boot/root.erofs"
+    (cd "$work/iso/boot" && echo root.erofs | cpio --quiet --reproducible -o -H newc -R 0:0 | head -c 124 >root.cpio-header) || true
     cp "$here/cmdline" "$work/iso/boot/cmdline"
     sed "s|@CMDLINE@|$(cat "$here/cmdline")|" "$here/grub/grub.cfg" >"$work/iso/boot/grub/grub.cfg"
     describe >"$work/iso/dory.json"

@@ -5,7 +5,7 @@ grub_modules='iso9660 part_msdos part_gpt fat search search_label normal configf
 # make_esp makes the EFI system partition: a FAT file system with nothing but GRUB. GRUB finds the ISO by its label.
 make_esp() {
     local platform=$1 name=$2 esp=$work/esp.img
-    printf 'search --no-floppy --set=root --label DORY\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n' >"$work/early.cfg"
+    printf 'search --no-floppy --set=root --label DORY --hint hd0\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n' >"$work/early.cfg"
     grub-mkimage -d "$work/build/usr/lib/grub/$platform" -O "$platform" -c "$work/early.cfg" -p /boot/grub -o "$work/$name" $grub_modules
     touch -d "@$SOURCE_DATE_EPOCH" "$work/$name"
     rm -f "$esp"
