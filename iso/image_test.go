@@ -1,0 +1,179 @@
+package iso
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf16"
+
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// fakeISO is an image with the files that Open and Boot read, and the smallest directory tree around them.
+func fakeISO(arch string) []byte {
+	blocks := make([]byte, 18*sector)
+	file := func(content []byte) extent {
+		e := extent{block: uint32(len(blocks) / sector), size: uint32(len(content))}
+		blocks = append(blocks, content...)
+		blocks = append(blocks, make([]byte, (sector-len(blocks)%sector)%sector)...)
+		return e
+	}
+	boot := file(directory(map[string]extent{
+		"vmlinuz": file([]byte("kernel")),
+		"initrd":  file([]byte(strings.Repeat("initrd", 1000))),
+		"cmdline": file([]byte("quiet\n")),
+	}))
+	root := file(directory(map[string]extent{
+		"boot":      boot,
+		"dory.json": file([]byte(`{"arch": "` + arch + `", "kernel": "6.1"}`)),
+	}))
+	desc := blocks[firstDesc*sector:]
+	desc[0] = joliet
+	copy(desc[1:], "CD001")
+	copy(desc[88:], "%/E")
+	copy(desc[156:], entry("", root))
+	desc[sector] = terminator
+	copy(desc[sector+1:], "CD001")
+	return blocks
+}
+
+func entry(name string, e extent) []byte {
+	raw := make([]byte, 33, 128)
+	binary.LittleEndian.PutUint32(raw[2:], e.block)
+	binary.LittleEndian.PutUint32(raw[10:], e.size)
+	for _, u := range utf16.Encode([]rune(name)) {
+		raw = binary.BigEndian.AppendUint16(raw, u)
+	}
+	raw[32] = byte(len(raw) - 33)
+	if len(raw) == 33 {
+		raw = append(raw, 0)
+		raw[32] = 1
+	}
+	raw[0] = byte(len(raw))
+	return raw
+}
+
+// directory leaves a gap at the end of its first sector, as real ones do, and goes on in a second.
+func directory(files map[string]extent) []byte {
+	dir := make([]byte, 0, 2*sector)
+	dir = append(dir, entry("", extent{})...)
+	dir = append(dir, make([]byte, sector-len(dir))...)
+	for name, e := range files {
+		dir = append(dir, entry(name+";1", e)...)
+	}
+	return append(dir, make([]byte, 2*sector-len(dir))...)
+}
+
+func writeImage(t *testing.T, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "node.iso")
+	sum := sha256.Sum256(content)
+	put(t, path, content)
+	put(t, path+digestSuffix, []byte(hex.EncodeToString(sum[:])+"  node.iso\n"))
+	return path
+}
+
+func put(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenAndBoot(t *testing.T) {
+	img, err := Open(writeImage(t, fakeISO(runtime.GOARCH)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.Kernel != "6.1" {
+		t.Errorf("kernel %q", img.Kernel)
+	}
+	dir := filepath.Join(t.TempDir(), "cache")
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			boot, err := img.Boot(dir)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			kernel, _ := os.ReadFile(boot.Kernel)
+			initrd, _ := os.ReadFile(boot.Initrd)
+			if string(kernel) != "kernel" || len(initrd) != 6000 || boot.Cmdline != "quiet" {
+				t.Errorf("kernel %q, initrd %d bytes, command line %q", kernel, len(initrd), boot.Cmdline)
+			}
+		})
+	}
+	group.Wait()
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("%d entries are left: %v", len(entries), entries)
+	}
+}
+
+func TestOpenRemembersWhatItVerified(t *testing.T) {
+	path := writeImage(t, fakeISO(runtime.GOARCH))
+	for range 2 {
+		if _, err := Open(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stamp, err := os.ReadFile(path + verifiedSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, _ := os.ReadFile(path)
+	content[len(content)-1]++
+	put(t, path, content)
+	if _, err := Open(path); !fail.Is(err, fail.ArtifactCorrupt) {
+		t.Errorf("a file that changed after it was verified (%s): %v", stamp, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	good := fakeISO(runtime.GOARCH)
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, path string)
+		kind  fail.Kind
+	}{
+		"no file":      {func(t *testing.T, path string) { os.Remove(path) }, fail.ArtifactMissing},
+		"no digest":    {func(t *testing.T, path string) { os.Remove(path + digestSuffix) }, fail.ArtifactMissing},
+		"empty digest": {func(t *testing.T, path string) { put(t, path+digestSuffix, nil) }, fail.ArtifactCorrupt},
+		"cut short":    {func(t *testing.T, path string) { put(t, path, good[:len(good)/2]) }, fail.ArtifactCorrupt},
+		"empty":        {func(t *testing.T, path string) { put(t, path, nil) }, fail.ArtifactCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := writeImage(t, good)
+			c.spoil(t, path)
+			_, err := Open(path)
+			if !fail.Is(err, c.kind) {
+				t.Fatalf("got %v, want %s", err, c.kind.ID)
+			}
+			if !strings.Contains(err.Error(), path) || fail.As(err).Remedy() == "" {
+				t.Errorf("%q does not name the file, or has no remedy", err)
+			}
+		})
+	}
+}
+
+func TestOpenRefusesContent(t *testing.T) {
+	if _, err := Open(writeImage(t, fakeISO("pdp11"))); !fail.Is(err, fail.ArtifactArch) {
+		t.Errorf("an image for another architecture: %v", err)
+	}
+	if _, err := Open(writeImage(t, []byte("not an ISO"))); !fail.Is(err, fail.ArtifactCorrupt) {
+		t.Errorf("something else with a right digest: %v", err)
+	}
+}
+
+// FuzzReadISO: whatever the bytes are, reading them ends with an error or a file.
+func FuzzReadISO(f *testing.F) {
+	f.Add(fakeISO("amd64"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		_, _ = readISO(strings.NewReader(string(content)), kernelFile)
+	})
+}
