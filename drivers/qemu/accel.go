@@ -190,12 +190,7 @@ func (d *Driver) chooserFor(b *binary, image string) (*chooser, error) {
 
 // canary boots the node image's kernel on the accelerator.
 func (d *Driver) canary(ctx context.Context, b *binary, image, accel string, limit time.Duration) error {
-	temp, err := os.MkdirTemp("", "dory-canary")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp)
-	boot, err := d.options.Boot(image, temp)
+	boot, err := d.takeOutKernel(image)
 	if err != nil {
 		return err
 	}

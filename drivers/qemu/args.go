@@ -17,7 +17,7 @@ type setup struct {
 	MachineType string
 	choice      // the accelerator
 	Sandbox     bool
-	Cmdline     string // the node image's own part of the kernel's command line
+	Boot        Boot
 }
 
 // Descriptors that QEMU inherits; 0 to 2 are its standard ones.
@@ -61,7 +61,7 @@ func arguments(s setup, control int) []string {
 		"-netdev", "user,id=net"+hostForwards(m.Forwards),
 		// No boot ROM: nothing boots from the network, and loading it costs time.
 		"-device", "virtio-net-pci,netdev=net,romfile=,mac="+macAddress(m.UUID),
-		"-kernel", kernelFile, "-initrd", initrdFile, "-append", kernelCmdline(s),
+		"-kernel", s.Boot.Kernel, "-initrd", s.Boot.Initrd, "-append", kernelCmdline(s),
 	)
 	if s.Sandbox {
 		// A guest that broke out of QEMU could not start programs or gain rights. resourcecontrol stays allowed: io
@@ -170,7 +170,7 @@ func kernelCmdline(s setup) string {
 		// its interrupt controller, and in the end panics. Under KVM the kernel leaves the check out by itself.
 		emulated += " no_timer_check"
 	}
-	return strings.TrimSpace(s.Cmdline) + " console=ttyS0" + emulated +
+	return strings.TrimSpace(s.Boot.Cmdline) + " console=ttyS0" + emulated +
 		" dory.hostname=" + s.Machine.Name +
 		" dory.key=" + base64.StdEncoding.EncodeToString([]byte(s.Machine.AuthorizedKey)) +
 		// Fixed by the user-mode network: no DHCP to wait for.

@@ -26,7 +26,7 @@ func exampleMachine() drivers.Machine {
 }
 
 func TestArguments(t *testing.T) {
-	base := setup{Machine: exampleMachine(), MachineType: "pc-q35-7.2", Sandbox: true, Cmdline: "root=dory "}
+	base := setup{Machine: exampleMachine(), MachineType: "pc-q35-7.2", Sandbox: true, Boot: Boot{"/cache/boot-0/vmlinuz", "/cache/boot-0/initrd", "root=dory "}}
 	cases := map[string]func(*setup) int{
 		"kvm":       func(s *setup) int { s.Accel = kvm; return socketFD },
 		"tcg":       func(s *setup) int { s.Accel = tcg; return socketFD },

@@ -30,19 +30,15 @@ type Options struct {
 	// Program is the QEMU to use: a path, or a name to be found in PATH. Empty: DORY_QEMU from the environment, or else
 	// qemu-system-x86_64.
 	Program string
-	// Cache is the directory where answers about this computer are remembered. It may be deleted at any time.
+	// Cache is the directory for kernels taken out of node images and answers about this computer. It may be deleted at
+	// any time.
 	Cache string
 	// Image is the node image that Check boots to try an accelerator. Empty, or not there: Check does not try.
 	Image string
-	// Boot takes kernel and initrd out of a node image and puts them into a directory.
+	Log   *slog.Logger
+	// Boot takes kernel and initrd out of a node image and puts them below a directory, unless they are there. Nil: as
+	// package iso does; tests give others.
 	Boot func(image, dir string) (Boot, error)
-	Log  *slog.Logger
-}
-
-// Boot is what of a node image a hypervisor needs to boot it directly.
-type Boot struct {
-	Kernel, Initrd string // paths
-	Cmdline        string // the image's own part of the kernel's command line
 }
 
 // Driver makes machines with QEMU. It is safe for concurrent use, also on one machine by several processes as far as its
@@ -58,6 +54,9 @@ type Driver struct {
 func New(o Options) *Driver {
 	if o.Program == "" {
 		o.Program = os.Getenv("DORY_QEMU")
+	}
+	if o.Boot == nil {
+		o.Boot = bootNodeImage
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -2,13 +2,11 @@ package qemu
 
 import "path/filepath"
 
-// The files of a machine's directory. QEMU's working directory is the machine's, so that its arguments name these files
+// The files of a machine's directory. The kernel is not among them: see takeOutKernel. QEMU's working directory is the machine's, so that its arguments name these files
 // without a path: they are the same for every machine, and no path is too long or has a character that QEMU reads
 // differently.
 const (
 	diskFile     = "data.img"     // the data disk: raw, sparse
-	kernelFile   = "kernel"       // taken out of the node image at every start
-	initrdFile   = "initrd"       // likewise
 	consoleFile  = "console.log"  // what the guest wrote to its serial console, all boots, each under a header
 	consoleOld   = "console.old"  // the console's log before it grew too large
 	stderrFile   = "qemu.log"     // what QEMU wrote to stdout and stderr since its last start
@@ -20,7 +18,7 @@ const (
 
 // allFiles are the files that Delete removes. Nothing else in the directory is touched.
 var allFiles = []string{
-	diskFile, kernelFile, initrdFile, consoleFile, consoleOld, stderrFile, socketFile, processFile, bootFile, hardwareFile,
+	diskFile, consoleFile, consoleOld, stderrFile, socketFile, processFile, bootFile, hardwareFile,
 }
 
 // tempSuffix is appended to the name of a file while it is written.

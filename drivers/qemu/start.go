@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -61,7 +60,7 @@ func (d *Driver) prepare(ctx context.Context, m drivers.Machine) (s setup, b *bi
 		return s, nil, err
 	}
 	d.options.Log.Debug("chose the accelerator", "machine", m.Name, "accel", chosen.Accel, "reason", chosen.Reason)
-	cmdline, err := d.takeOutKernel(m)
+	boot, err := d.takeOutKernel(m.Image)
 	if err != nil {
 		return s, nil, err
 	}
@@ -70,7 +69,7 @@ func (d *Driver) prepare(ctx context.Context, m drivers.Machine) (s setup, b *bi
 		MachineType: hardwareOf(m, b).MachineType,
 		choice:      chosen,
 		Sandbox:     b.Sandbox,
-		Cmdline:     cmdline,
+		Boot:        boot,
 	}
 	if n := len(kernelCmdline(s)); n > longestCmdline {
 		return s, nil, fail.New(fail.BadValue, "start machine %s: its SSH key makes the kernel's command line too long (%d)", m.Name, n)
@@ -81,22 +80,6 @@ func (d *Driver) prepare(ctx context.Context, m drivers.Machine) (s setup, b *bi
 		dir.openConsole(m, chosen, time.Now()),
 	)
 	return s, b, hostError(err, "start machine "+m.Name)
-}
-
-// takeOutKernel puts kernel and initrd into the machine's directory: those of the very image that it boots, which may be
-// another than last time.
-func (d *Driver) takeOutKernel(m drivers.Machine) (cmdline string, err error) {
-	dir := machineDir(m.Dir)
-	boot, err := d.options.Boot(m.Image, m.Dir)
-	if err != nil {
-		return "", err
-	}
-	for from, to := range map[string]string{boot.Kernel: dir.path(kernelFile), boot.Initrd: dir.path(initrdFile)} {
-		if err := errors.Join(os.Rename(from, to), os.Chmod(to, 0o600)); err != nil {
-			return "", fmt.Errorf("take the kernel out of the node image: %w", err)
-		}
-	}
-	return boot.Cmdline, nil
 }
 
 // boot starts QEMU. A host port that was only preferred and is taken is replaced by one that QEMU chooses.

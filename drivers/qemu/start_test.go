@@ -27,7 +27,7 @@ func pretender(t *testing.T, words string) (*Driver, drivers.Machine) {
 	}
 	d := New(Options{Program: os.Args[0], Cache: filepath.Join(root, "cache"), Boot: func(_, dir string) (Boot, error) {
 		boot := Boot{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initrd.img"), "quiet"}
-		return boot, errors.Join(os.WriteFile(boot.Kernel, nil, 0o600), os.WriteFile(boot.Initrd, nil, 0o600))
+		return boot, errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(boot.Kernel, nil, 0o600), os.WriteFile(boot.Initrd, nil, 0o600))
 	}})
 	m := exampleMachine()
 	m.Dir, m.Image, m.Bundle, m.Accel, m.Disk = filepath.Join(root, "a", "machine"), image, "", tcg, 1<<30

@@ -11,7 +11,7 @@ import (
 
 // Options are what drivers are told of their surroundings. Each takes what it needs.
 type Options struct {
-	Cache string // where answers about this computer are remembered; may be deleted at any time
+	Cache string // where drivers keep what they can make again; may be deleted at any time
 	Image string // the node image that a driver's Check may boot; empty: none yet
 	Log   *slog.Logger
 }
@@ -26,7 +26,9 @@ type Entry struct {
 // All are the drivers, in the order in which auto tries them.
 func All() []Entry {
 	return []Entry{
-		{qemu.Name, qemu.Capabilities(), newQEMU},
+		{qemu.Name, qemu.Capabilities(), func(o Options) drivers.Driver {
+			return qemu.New(qemu.Options{Cache: o.Cache, Image: o.Image, Log: o.Log})
+		}},
 	}
 }
 

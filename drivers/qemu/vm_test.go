@@ -1,0 +1,152 @@
+//go:build vm
+
+package qemu
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/drivertest"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+func realDriver(t *testing.T) *Driver {
+	t.Helper()
+	return New(Options{Cache: t.TempDir(), Image: drivertest.DefaultImage(t)})
+}
+
+func TestContract(t *testing.T) {
+	send := func(signal syscall.Signal) func(*testing.T, drivers.Status) {
+		return func(t *testing.T, s drivers.Status) {
+			t.Helper()
+			if s.PID <= 1 {
+				t.Fatalf("no process: %+v", s)
+			}
+			if err := syscall.Kill(s.PID, signal); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	drivertest.Run(t, drivertest.Suite{
+		New:    func(t *testing.T) drivers.Driver { return realDriver(t) },
+		Image:  drivertest.DefaultImage(t),
+		Accel:  automatic,
+		Kill:   send(syscall.SIGKILL),
+		Halt:   send(syscall.SIGSTOP),
+		Resume: send(syscall.SIGCONT),
+	})
+}
+
+// The canary tells an accelerator that runs a guest from one that does not, within its limit, whatever else speaks for
+// the accelerator.
+func TestCanary(t *testing.T) {
+	d := realDriver(t)
+	b, err := d.qemu(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.canary(t.Context(), b, d.options.Image, tcg, time.Minute); err != nil {
+		t.Errorf("no guest boots under emulation: %v", err)
+	}
+	began := time.Now()
+	err = d.canary(t.Context(), b, d.options.Image, hostAccel, canaryLimit)
+	took := time.Since(began)
+	t.Logf("the canary on %s took %v: %v", hostAccel, took, err)
+	if took > canaryLimit+2*time.Second {
+		t.Errorf("the canary took %v, its limit is %v", took, canaryLimit)
+	}
+	if obstacle, _ := precheck(); obstacle != "" && err == nil {
+		t.Errorf("a guest boots although %s", obstacle)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := d.canary(ctx, b, d.options.Image, tcg, time.Minute); err == nil {
+		t.Error("an interrupted canary gives a good answer")
+	}
+}
+
+// On a computer where the accelerator does not work, asking for it by name is an error with evidence; auto falls back.
+func TestAcceleratorThatDoesNotRun(t *testing.T) {
+	d := realDriver(t)
+	c, err := d.chooserFor(must(d.qemu(t.Context())), d.options.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.choose(t.Context(), automatic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("auto: %+v", got)
+	if got.Accel != tcg {
+		t.Skip("the accelerator works here")
+	}
+	_, err = c.choose(t.Context(), hostAccel)
+	if !fail.Is(err, fail.KVMUnusable) || fail.As(err).Evidence == "" {
+		t.Errorf("%s by name: %v", hostAccel, err)
+	}
+	t.Logf("%s: %v\n%s\n%s", hostAccel, err, fail.As(err).Evidence, fail.As(err).Remedy())
+}
+
+// QEMU's own words for what goes wrong are understood.
+func TestRealQEMUThatDoesNotStart(t *testing.T) {
+	d := realDriver(t)
+	m := exampleMachine()
+	m.Dir, m.Image, m.Bundle, m.Accel, m.Disk = filepath.Join(t.TempDir(), "m"), d.options.Image, "", tcg, 1<<30
+	m.Forwards = nil
+	t.Cleanup(func() { d.Delete(context.Background(), m) })
+	if err := d.Create(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	greedy := m
+	greedy.Memory = 512 << 30
+	if _, err := d.Start(t.Context(), greedy); !fail.Is(err, fail.MemoryTooMuch) {
+		t.Errorf("512 GiB of memory: %v\n%s", err, fail.As(err).Evidence)
+	}
+	if _, err := d.Start(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	// dory was killed before it wrote the process down: it is found all the same.
+	before := must(findProcess(m))
+	started := must(d.Status(t.Context(), m))
+	dir := machineDir(m.Dir)
+	if err := errors.Join(removeFile(dir.path(processFile)), removeFile(dir.path(bootFile))); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := d.Start(t.Context(), m); err != nil || now.State != drivers.Running || now.PID != started.PID {
+		t.Errorf("start beside an orphan: %+v, %v", now, err)
+	}
+	// Another machine that claims the same disk.
+	twin := m
+	twin.UUID = someUUID
+	s, b, err := d.prepare(t.Context(), twin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.boot(t.Context(), b, s); err == nil || !strings.Contains(err.Error(), "another process uses its disk") {
+		t.Errorf("two machines on one disk: %v", err)
+	}
+	if now, err := findProcess(m); err != nil || now != before {
+		t.Errorf("the first machine is gone: %v", err)
+	}
+	// A deaf machine, still booting and then halted by a signal, ends when the grace is over.
+	if err := syscall.Kill(before.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := d.Stop(t.Context(), m, time.Second); err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("stop of a halted machine: %v after %v", err, time.Since(began))
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
