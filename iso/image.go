@@ -10,13 +10,11 @@
 package iso
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +22,7 @@ import (
 	"strings"
 
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/verified"
 )
 
 // Files in the image.
@@ -34,11 +33,8 @@ const (
 	factsFile   = "dory.json"
 )
 
-// Files beside the image.
-const (
-	digestSuffix   = ".sha256"   // in sha256sum's format, made by build.sh
-	verifiedSuffix = ".verified" // which file the digest was last found to be right for; can be deleted at any time
-)
+// digestSuffix names the file beside the image that has its digest, in sha256sum's format, made by build.sh.
+const digestSuffix = ".sha256"
 
 // Serials of the virtio disks by which the node image finds them.
 const (
@@ -83,7 +79,7 @@ func Open(path string) (*Image, error) {
 		return nil, fail.Wrap(fail.HostPermission, err, "open the node image")
 	}
 	defer f.Close()
-	digest, err := verify(f)
+	digest, err := verify(path)
 	if err != nil {
 		return nil, err
 	}
@@ -155,29 +151,17 @@ func (img *Image) extract(f *os.File, dir, to string) error {
 }
 
 // verify returns the file's digest, which is the one that stands beside it.
-func verify(f *os.File) (string, error) {
-	want, err := wantedDigest(f.Name())
+func verify(path string) (string, error) {
+	want, err := wantedDigest(path)
 	if err != nil {
 		return "", err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return "", fail.Wrap(fail.HostPermission, err, "look at the node image")
+	switch err := verified.File(path, want); {
+	case errors.Is(err, verified.ErrMismatch):
+		return "", corrupt(path, nil, "is not what %s says", filepath.Base(path)+digestSuffix).WithEvidence(err.Error())
+	case err != nil:
+		return "", fail.Wrap(fail.HostPermission, err, "read the node image")
 	}
-	stamp := []byte(want + " " + identity(info) + "\n")
-	if old, err := os.ReadFile(f.Name() + verifiedSuffix); err == nil && bytes.Equal(old, stamp) {
-		return want, nil
-	}
-	hash := sha256.New()
-	if _, err := io.Copy(hash, f); err != nil {
-		return "", fail.Wrap(fail.HostPermission, err, "read the node image %s", f.Name())
-	}
-	if got := hex.EncodeToString(hash.Sum(nil)); got != want {
-		return "", corrupt(f.Name(), nil, "is not what %s says", filepath.Base(f.Name())+digestSuffix).
-			WithEvidence(fmt.Sprintf("sha256 is     %s\nand should be %s", got, want))
-	}
-	// Not being able to remember only costs the next start some time.
-	_ = os.WriteFile(f.Name()+verifiedSuffix, stamp, 0o600)
 	return want, nil
 }
 

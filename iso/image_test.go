@@ -116,22 +116,18 @@ func TestOpenAndBoot(t *testing.T) {
 	}
 }
 
-func TestOpenRemembersWhatItVerified(t *testing.T) {
+func TestOpenSeesAChange(t *testing.T) {
 	path := writeImage(t, fakeISO(runtime.GOARCH))
 	for range 2 {
 		if _, err := Open(path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stamp, err := os.ReadFile(path + verifiedSuffix)
-	if err != nil {
-		t.Fatal(err)
-	}
 	content, _ := os.ReadFile(path)
 	content[len(content)-1]++
 	put(t, path, content)
 	if _, err := Open(path); !fail.Is(err, fail.ArtifactCorrupt) {
-		t.Errorf("a file that changed after it was verified (%s): %v", stamp, err)
+		t.Errorf("a file that changed after it was found right: %v", err)
 	}
 }
 
