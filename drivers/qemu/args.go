@@ -141,7 +141,7 @@ func disk(name, file string, format, protocol map[string]any) []string {
 	node := map[string]any{
 		"node-name": name,
 		"driver":    "raw",
-		// Threads need nothing of the host; io_uring was no faster here, and containers and hardened kernels forbid it.
+		// Threads need nothing of the host; io_uring was not measurably faster, and containers and hardened kernels forbid it.
 		"file": merge(map[string]any{"driver": "file", "filename": file, "aio": "threads"}, protocol),
 	}
 	blockdev, _ := json.Marshal(merge(node, format)) // maps of strings and booleans; keys come out sorted
