@@ -83,14 +83,18 @@ const pollEvery = 50 * time.Millisecond
 func (c *Cluster) WaitReady(ctx context.Context) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	var last error
 	for {
 		err := c.Ready(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // that time ran out says less than what was the matter before
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the API server: %w", errors.Join(ctx.Err(), err))
+			return fmt.Errorf("wait for the API server: %w", errors.Join(ctx.Err(), last))
 		case <-tick.C:
 		}
 	}

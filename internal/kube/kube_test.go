@@ -141,7 +141,7 @@ metadata: {name: standard}
 }
 
 func TestParseWait(t *testing.T) {
-	for text, want := range map[string]int{"all": 7, "none": 0, "false": 0, "true": 2, "": 2, "apiserver, node_ready": 2} {
+	for text, want := range map[string]int{"all": 4, "extra,apps_running": 1, "none": 0, "false": 0, "true": 2, "": 2, "apiserver, node_ready": 2} {
 		if got, err := ParseWait(text); err != nil || len(got) != want {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}

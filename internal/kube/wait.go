@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,37 +31,38 @@ type condition struct {
 	missing   func(map[string]*unstructured.Unstructured) string // "" when the condition holds
 }
 
-// conditions are what --wait can name, as minikube names them. The API server is waited for in any case.
+// conditions are what can be waited for. The API server is waited for in any case.
 var conditions = map[string]condition{
-	"apiserver":    {},
-	"node_ready":   {resource: nodes, missing: nodesNotReady},
-	"kubelet":      {resource: nodes, missing: nodesNotReady},
-	"default_sa":   {resource: serviceAccounts, namespace: metav1.NamespaceDefault, missing: noDefaultAccount},
-	"system_pods":  {resource: deployments, missing: systemNotAvailable},
-	"apps_running": {resource: deployments, missing: systemNotAvailable},
-	"extra":        {resource: deployments, missing: systemNotAvailable},
+	"apiserver":   {},
+	"node_ready":  {resource: nodes, missing: nodesNotReady},
+	"default_sa":  {resource: serviceAccounts, namespace: metav1.NamespaceDefault, missing: noDefaultAccount},
+	"system_pods": {resource: deployments, missing: systemNotAvailable},
 }
+
+// aliases are minikube's other names, which mean the same here: system pods count when they are Ready, not when they run.
+var aliases = map[string]string{"kubelet": "node_ready", "apps_running": "system_pods", "extra": "system_pods"}
 
 // ParseWait reads a value of --wait: a comma-separated list, or all, none, true (the default) or false.
 func ParseWait(text string) ([]string, error) {
 	switch text {
 	case "all":
-		var all []string
-		for name := range conditions {
-			all = append(all, name)
-		}
-		slices.Sort(all)
-		return all, nil
+		return slices.Sorted(maps.Keys(conditions)), nil
 	case "none", "false":
 		return nil, nil
 	case "true", "":
 		return []string{"apiserver", "system_pods"}, nil
 	}
-	names := strings.Split(text, ",")
-	for i, name := range names {
-		names[i] = strings.TrimSpace(name)
-		if _, ok := conditions[names[i]]; !ok {
+	var names []string
+	for name := range strings.SplitSeq(text, ",") {
+		name = strings.TrimSpace(name)
+		if other, ok := aliases[name]; ok {
+			name = other
+		}
+		if _, ok := conditions[name]; !ok {
 			return nil, fmt.Errorf("%q is nothing to wait for; there are apiserver, system_pods, default_sa, apps_running, node_ready, kubelet, extra, all, none", name)
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names, nil
