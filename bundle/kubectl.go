@@ -3,7 +3,10 @@ package bundle
 import (
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -60,20 +63,20 @@ func (b *Bundle) extract(ctx context.Context, path string) error {
 	if err != nil {
 		return corrupt(b.Path, err)
 	}
-	if err := copyUntil(ctx, temp, io.LimitReader(unpacked, k.Unpacked+1)); err != nil {
+	hash := sha256.New()
+	if err := copyUntil(ctx, io.MultiWriter(temp, hash), io.LimitReader(unpacked, k.Unpacked+1)); err != nil {
 		return fail.Wrap(fail.General, err, "extract kubectl from %s", b.Path)
 	}
 	if err := errors.Join(temp.Chmod(0o755), temp.Close()); err != nil {
 		return fail.Wrap(fail.HostPermission, err, "write kubectl")
 	}
-	if err := verified.File(temp.Name(), k.SHA256); err != nil {
-		return corrupt(b.Path, err)
+	if got := hex.EncodeToString(hash.Sum(nil)); got != k.SHA256 {
+		return corrupt(b.Path, fmt.Errorf("SHA-256 of its kubectl is %s, must be %s", got, k.SHA256))
 	}
-	os.Remove(temp.Name() + ".verified")
 	if err := os.Rename(temp.Name(), path); err != nil {
 		return fail.Wrap(fail.HostPermission, err, "put kubectl in place")
 	}
-	return nil
+	return verified.File(path, k.SHA256) // so that it is remembered
 }
 
 // copyUntil is io.Copy that ends when ctx does.
