@@ -67,11 +67,10 @@ copy_ours() {
     words "$here/units-masked" | while read -r unit; do
         ln -sf /dev/null "$units/$unit"
     done
-    mkdir "$units"/{sysinit,multi-user}.target.wants
-    for unit in ssh dhcp node-setup; do
+    mkdir "$units/sysinit.target.wants"
+    for unit in ssh dhcp node-setup power-button; do
         ln -s "/etc/systemd/system/$unit.service" "$units/sysinit.target.wants/$unit.service"
     done
-    ln -s /etc/systemd/system/power-button.service "$units/multi-user.target.wants/power-button.service"
     ln -sf /usr/lib/systemd/system/multi-user.target "$units/default.target"
 }
 
