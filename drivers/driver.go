@@ -138,6 +138,7 @@ type Report struct {
 	Usable   bool
 	Summary  string // one line: "QEMU 7.2.22, TCG (emulation): /dev/kvm does not run a guest"
 	Findings []Finding
+	Err      error // why it is not usable, as a failure with its exit code; nil if usable or not known
 }
 
 // Finding is one thing that was looked at.

@@ -14,7 +14,7 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 	b, err := d.qemu(ctx)
 	if err != nil {
 		f := fail.As(err)
-		return drivers.Report{Summary: "QEMU cannot be used", Findings: []drivers.Finding{
+		return drivers.Report{Summary: "QEMU cannot be used", Err: err, Findings: []drivers.Finding{
 			{Name: "qemu binary", Evidence: joinLines(f.Error(), f.Evidence), Remedy: f.Remedy()},
 		}}
 	}

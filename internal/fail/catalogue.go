@@ -16,6 +16,7 @@ var (
 	ClusterNotUp  = Kind{"CLUSTER_NOT_RUNNING", 13, "the cluster does not run", "start it with 'dory start'"}
 	SpecConflict  = Kind{"SPEC_CONFLICT", 11, "the wish differs from the cluster in something that cannot be changed in place", "leave the flag out, or 'dory delete' and start anew"}
 	RecordCorrupt = Kind{"RECORD_CORRUPT", 18, "a cluster's record cannot be read", "'dory delete' removes the cluster all the same"}
+	RecordNewer   = Kind{"RECORD_NEWER", 18, "a cluster's record was written by a newer dory", "use that dory, or remove the cluster with 'dory delete'"}
 	BadConfig     = Kind{"BAD_CONFIG", 18, "a configuration file cannot be used", "mend the file, or leave --config out"}
 
 	MemoryTooMuch   = Kind{"RSRC_MEMORY", 23, "less memory than a cluster needs, or more than the host has", "choose another --memory"}
@@ -25,11 +26,13 @@ var (
 	ArtifactCorrupt = Kind{"HOST_ARTIFACT_CORRUPT", 38, "the node image or the bundle is not what its digest says", "delete the named file and build it anew with 'make artifacts'"}
 	ArtifactArch    = Kind{"HOST_ARTIFACT_ARCH", 36, "the node image or the bundle is for another architecture", "build them for this machine with 'make artifacts'"}
 	HostPermission  = Kind{"HOST_PERMISSION", 37, "a file or directory of this computer cannot be used", "mend its owner or mode"}
+	KubeconfigTaken = Kind{"HOST_KUBECONFIG_TAKEN", 31, "the kubeconfig has a context of the cluster's name that is somebody else's", "choose another name with -p, or rename that context"}
 	KubeconfigBad   = Kind{"HOST_KUBECONFIG", 38, "the kubeconfig file cannot be read or written", "mend or move the named file, then 'dory update-context'"}
 
 	QEMUMissing    = Kind{"DRV_QEMU_MISSING", 55, "QEMU is not installed", "install it: 'sudo apt-get install qemu-system-x86' (Debian, Ubuntu), 'sudo dnf install qemu-kvm' (Fedora), 'brew install qemu' (macOS)"}
 	QEMUFailed     = Kind{"DRV_QEMU_FAILED", 50, "QEMU ended or refused to start", "the evidence above is QEMU's own; 'dory logs --problems' shows more"}
 	KVMUnusable    = Kind{"DRV_KVM_UNUSABLE", 59, "the accelerator that was asked for does not run a guest", "leave --accel out, and dory takes what works"}
+	MachineEnded   = Kind{"DRV_MACHINE_ENDED", 53, "the machine ended by itself", "the evidence above is the machine's own; 'dory start' boots it again"}
 	DriverUnknown  = Kind{"DRV_UNKNOWN", 54, "there is no such driver", "use --driver qemu"}
 	DriverUnusable = Kind{"DRV_UNUSABLE", 59, "no driver works on this computer", "see the remedies above"}
 

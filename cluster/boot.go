@@ -1,0 +1,244 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/kube"
+	"github.com/dorykube/dory/internal/progress"
+	"github.com/dorykube/dory/internal/sshrun"
+	"github.com/dorykube/dory/provision"
+	"github.com/dorykube/dory/provision/pki"
+)
+
+// makeMachine has the driver make the machine, unless there is one.
+func (s *start) makeMachine(ctx context.Context) error {
+	if s.status.State == drivers.Running || s.status.State == drivers.Paused {
+		return nil
+	}
+	return progress.Do(ctx, machineStep, func(ctx context.Context) (string, error) {
+		m := s.record.Machine
+		if err := s.driver.Create(ctx, m); err != nil {
+			return "", err
+		}
+		s.record.made(machineResource, m.UUID)
+		return fmt.Sprintf("%d CPUs, %s, disk %s", m.CPUs, s.plan.Spec.Memory, s.plan.Spec.DiskSize), s.saveMachine()
+	})
+}
+
+// boot starts the machine and logs in as soon as its SSH server speaks. Meanwhile the cluster's authorities are made.
+func (s *start) boot(ctx context.Context) (node Node, authority *pki.Authority, err error) {
+	type opened struct {
+		authority *pki.Authority
+		err       error
+	}
+	made := make(chan opened, 1)
+	go func() {
+		a, err := pki.Open(s.files.path(pkiDir))
+		made <- opened{a, err}
+	}()
+	err = progress.Do(ctx, bootStep, func(ctx context.Context) (string, error) {
+		if s.status, err = s.driver.Start(ctx, s.record.Machine); err != nil {
+			return "", err
+		}
+		s.rememberPorts()
+		if err := s.saveMachine(); err != nil {
+			return "", err
+		}
+		if node, err = s.login(ctx); err != nil {
+			return "", err
+		}
+		return s.status.AccelReason, nil
+	})
+	pki := <-made
+	if err == nil && pki.err != nil {
+		err = fail.Wrap(fail.RecordCorrupt, pki.err, "read the cluster's certificate authorities")
+	}
+	if err != nil && node != nil {
+		node.Close()
+	}
+	return node, pki.authority, err
+}
+
+// rememberPorts makes the ports that the driver chose a wish for the next time.
+func (s *start) rememberPorts() {
+	for i := range s.record.Machine.Forwards {
+		f := &s.record.Machine.Forwards[i]
+		if port := s.status.HostPort(f.Name); port != 0 {
+			f.Host = port
+		}
+	}
+}
+
+// login waits until the machine lets us in, and remembers its host key when it is seen first.
+func (s *start) login(ctx context.Context) (Node, error) {
+	key, err := os.ReadFile(s.files.path(sshKeyFile))
+	if err != nil {
+		return nil, fail.Wrap(fail.RecordCorrupt, err, "read the login key")
+	}
+	watched, stop := s.watch(ctx)
+	defer stop()
+	limited, cancel := context.WithTimeout(watched, time.Duration(s.options.WaitTimeout))
+	defer cancel()
+	node, err := s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: s.record.HostKey})
+	if err != nil {
+		return nil, s.because(ctx, watched, fail.Wrap(fail.GuestSSH, err, "log in to the machine").WithEvidence(s.consoleTail()))
+	}
+	if s.record.HostKey == "" {
+		s.record.HostKey = node.HostKey()
+		err = s.saveMachine()
+	}
+	return node, err
+}
+
+// provision makes the machine a node.
+func (s *start) provision(ctx context.Context, node Node, authority *pki.Authority) error {
+	wait, err := kube.ParseWait(s.options.Wait)
+	if err != nil {
+		return err
+	}
+	key, err := provisionKey(s.record.Settings)
+	if err != nil {
+		return err
+	}
+	watched, stop := s.watch(ctx)
+	defer stop()
+	target := provision.Target{Runner: node, API: s.apiAddress()}
+	err = s.parts.provision(watched, target, s.record.Settings, authority, wait, time.Duration(s.options.WaitTimeout))
+	if err != nil {
+		err = s.because(ctx, watched, err)
+		if reverted := s.revert(ctx, target, authority, err); reverted != nil {
+			err = joinFailures(err, reverted)
+		}
+		return err
+	}
+	s.record.Provisioned = key
+	return nil
+}
+
+// revert puts the node back to what it was before, if the failed start tried to change it.
+func (s *start) revert(ctx context.Context, target provision.Target, authority *pki.Authority, why error) error {
+	if !s.changed || ctx.Err() != nil || fail.Is(why, fail.DiskTooMuch) || fail.Is(why, fail.QEMUFailed) {
+		return nil
+	}
+	return progress.Do(ctx, revertStep, func(ctx context.Context) (string, error) {
+		quiet := progress.With(ctx, progress.From(context.Background()))
+		err := s.parts.provision(quiet, target, s.before.Settings, authority, nil, time.Duration(s.options.WaitTimeout))
+		return "", err
+	})
+}
+
+// apiAddress is where the API server is reached from this computer.
+func (s *start) apiAddress() string { return apiAddress(s.status, s.record.Machine) }
+
+func apiAddress(status drivers.Status, m drivers.Machine) string {
+	i := slices.IndexFunc(m.Forwards, func(f drivers.Forward) bool { return f.Name == apiForward })
+	if i < 0 {
+		return ""
+	}
+	host, port := "127.0.0.1", m.Forwards[i].Host
+	if p := status.HostPort(apiForward); p != 0 {
+		port = p
+	} else if len(status.Forwards) == 0 && status.IP != "" { // a machine with an address of its own
+		host, port = status.IP, m.Forwards[i].Guest
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// watchEvery is how often a machine is looked at while something is done on it.
+const watchEvery = time.Second
+
+// watch returns a context that ends, with the reason as its cause, when the machine does.
+func (s *start) watch(ctx context.Context) (context.Context, func()) {
+	watched, cancel := context.WithCancelCause(ctx)
+	machine := s.record.Machine
+	go func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-watched.Done():
+				return
+			case <-tick.C:
+			}
+			status, err := s.driver.Status(watched, machine)
+			if err != nil || watched.Err() != nil {
+				continue
+			}
+			if reason := trouble(status); reason != nil {
+				cancel(reason.WithEvidence(join(reason.Evidence, s.consoleTail())))
+				return
+			}
+		}
+	}()
+	return watched, func() { cancel(nil) }
+}
+
+// trouble is what is wrong with a machine that ought to run; nil: nothing, as far as is known.
+func trouble(status drivers.Status) *fail.Error {
+	switch {
+	case status.State == drivers.Stopped, status.State == drivers.Absent:
+		return fail.New(fail.MachineEnded, "the machine ended while it was at work").WithEvidence(status.Reason)
+	case status.State == drivers.Paused && status.Reason != "":
+		return fail.New(fail.DiskTooMuch, "the machine was halted").WithEvidence(status.Reason)
+	default:
+		return nil
+	}
+}
+
+// because returns the reason for which a watch ended, if it did, in place of what that led to.
+func (s *start) because(ctx, watched context.Context, err error) error {
+	if reason := (*fail.Error)(nil); ctx.Err() == nil && errors.As(context.Cause(watched), &reason) {
+		return reason
+	}
+	return err
+}
+
+// tailLines is how much of a console is evidence.
+const tailLines = 15
+
+// consoleTail is the end of what the machine wrote to its console, or empty.
+func (h *held) consoleTail() string {
+	text, err := h.console(context.Background())
+	if err != nil {
+		return ""
+	}
+	return lastLines(text, tailLines)
+}
+
+func (h *held) console(ctx context.Context) (string, error) {
+	return console(ctx, h.driver, h.record.Machine)
+}
+
+func console(ctx context.Context, d drivers.Driver, m drivers.Machine) (string, error) {
+	c, ok := d.(drivers.Console)
+	if !ok {
+		return "", nil
+	}
+	r, err := c.Console(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	return string(text), err
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(text, "\r", ""), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func join(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "\n")
+}

@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/kubeconfig"
+	"github.com/dorykube/dory/internal/progress"
+)
+
+// Delete removes every trace of a cluster, whatever state its files are in. It says whether there was anything.
+func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err error) {
+	if err := CheckName(name); err != nil {
+		return false, err
+	}
+	f := m.files(name)
+	if _, err := os.Lstat(f.dir); os.IsNotExist(err) {
+		// What a delete that was cut short has left last.
+		return false, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files())
+	}
+	h, err := m.hold(ctx, name, "delete")
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
+	h.openLog("delete")
+	err = progress.Do(ctx, deleteStep, func(ctx context.Context) (string, error) {
+		return name, h.removeAll(ctx)
+	})
+	if err != nil {
+		return true, err
+	}
+	h.lock.remove()
+	return true, nil
+}
+
+// removeAll is the list of what a cluster leaves behind. The removals are independent; the directory, by which the rest
+// is found, goes last, and only if the rest is gone.
+func (h *held) removeAll(ctx context.Context) error {
+	h.noteDeleting()
+	err := errors.Join(h.removeMachine(ctx), h.removeContexts())
+	if err != nil {
+		return err
+	}
+	return h.removeFiles()
+}
+
+// noteDeleting makes a later start begin anew, rather than go on with half a cluster.
+func (h *held) noteDeleting() {
+	if record, err := h.files.load(h.name); err == nil && record.Phase != Deleting {
+		record.Phase = Deleting
+		h.files.save(record) // if that fails, the disk may be full: all the more reason to go on
+	}
+}
+
+func (h *held) removeMachine(ctx context.Context) error {
+	intent, found := h.files.findMachine(h.name)
+	if !found {
+		if entries, err := os.ReadDir(h.files.path(machineDir)); err == nil && len(entries) > 0 {
+			return fail.New(fail.RecordCorrupt, "neither %s nor %s says which machine cluster %q has", recordFile, machineFile, h.name).
+				WithAdvice("end its process, if there is one with %s in its arguments, then remove that directory and delete again", h.files.path(machineDir))
+		}
+		return nil // there was never a machine: the record is written before
+	}
+	driver, err := h.openDriver(intent.Driver, h.log)
+	if err != nil {
+		return err
+	}
+	if err := driver.Delete(ctx, intent.Machine); err != nil {
+		return fmt.Errorf("delete the machine of cluster %q: %w", h.name, err)
+	}
+	return nil
+}
+
+// removeContexts takes the cluster's entries out of the kubeconfig files that the record names, and out of those in use.
+func (h *held) removeContexts() error {
+	paths := kubeconfig.Files()
+	if record, err := h.files.load(h.name); err == nil {
+		for _, r := range record.Resources {
+			if r.Kind == kubeconfigResource && !slices.Contains(paths, r.Name) {
+				paths = append(paths, r.Name)
+			}
+		}
+	}
+	var failures []error
+	for _, path := range paths { // one by one: a garbled file keeps no other from being cleaned
+		failures = append(failures, kubeconfig.Remove(h.name, h.Dirs.State, []string{path}))
+	}
+	return errors.Join(failures...)
+}
+
+// removeFiles removes the cluster's directory. The record goes last, so that what is left can be found again.
+func (h *held) removeFiles() error {
+	h.logTo.close()
+	entries, err := os.ReadDir(h.files.dir)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	var failures []error
+	for _, entry := range entries {
+		if name := entry.Name(); name != recordFile && name != machineFile {
+			failures = append(failures, os.RemoveAll(h.files.path(name)))
+		}
+	}
+	if err = errors.Join(err, errors.Join(failures...)); err == nil {
+		err = os.RemoveAll(h.files.dir)
+	}
+	return hostError(err, "remove the cluster's directory")
+}
+
+// DeleteAll deletes all clusters. One that cannot be deleted keeps no other from it.
+func (m *Manager) DeleteAll(ctx context.Context) (deleted []string, err error) {
+	names, err := m.Names()
+	if err != nil {
+		return nil, err
+	}
+	var failures []error
+	for _, name := range names {
+		if _, err := m.Delete(ctx, name); err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		deleted = append(deleted, name)
+	}
+	return deleted, errors.Join(failures...)
+}
+
+// Purge removes all that dory keeps on this computer but clusters, of which there must be none: configuration, cache,
+// artifacts. A shared cache, which other homes use, stays.
+func (m *Manager) Purge() error {
+	names, err := m.Names()
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		return fail.New(fail.Usage, "--purge with clusters left: %v", names).WithAdvice("use 'dory delete --all --purge'")
+	}
+	err = errors.Join(os.RemoveAll(m.Dirs.Config), os.RemoveAll(m.Dirs.State), os.RemoveAll(m.Dirs.Cache))
+	return hostError(err, "remove dory's directories")
+}

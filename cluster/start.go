@@ -1,0 +1,281 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/kubeconfig"
+	"github.com/dorykube/dory/internal/progress"
+	"github.com/dorykube/dory/internal/sshrun"
+)
+
+// Started is what came of a start.
+type Started struct {
+	Name       string
+	Kubernetes string
+	Server     string // https://host:port of the API server
+	Kubeconfig string // the file that has the context
+	Current    bool   // the context is the current one
+	Nothing    bool   // everything was as wished already
+	Took       time.Duration
+}
+
+// Start makes the cluster exist, run and be as wished. What cannot be done is refused before anything is touched; a
+// start that fails leaves what was there before.
+func (m *Manager) Start(ctx context.Context, name string, wanted Wanted) (*Started, error) {
+	began := time.Now()
+	if _, err := m.Plan(name, wanted); err != nil {
+		return nil, err
+	}
+	if wanted.Options.DownloadOnly {
+		return &Started{Name: name, Nothing: true}, m.checkArtifacts(ctx, wanted.Spec.KubernetesVersion)
+	}
+	h, err := m.hold(ctx, name, "start")
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	s, err := h.plan(ctx, wanted)
+	if err != nil {
+		h.lockOnly()
+		return nil, err
+	}
+	ctx = h.logged(ctx)
+	started, err := s.run(ctx)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	h.log.Info("end", "verb", "start", "took", time.Since(began).String())
+	started.Took = time.Since(began)
+	return started, nil
+}
+
+// checkArtifacts is 'start --download-only'.
+func (m *Manager) checkArtifacts(ctx context.Context, version string) error {
+	return progress.Do(ctx, artifactStep, func(context.Context) (string, error) {
+		version, err := ResolveVersion(version)
+		if err != nil {
+			return "", err
+		}
+		_, err = m.parts.artifacts(m.Dirs, version)
+		return version, err
+	})
+}
+
+// Steps of a start, besides those of package provision.
+var (
+	artifactStep   = progress.Step{Name: "artifacts", Title: "Checking node image and bundle"}
+	machineStep    = progress.Step{Name: "machine", Title: "Making the machine"}
+	bootStep       = progress.Step{Name: "boot", Title: "Booting the machine"}
+	kubeconfigStep = progress.Step{Name: "kubeconfig", Title: "Writing the kubeconfig"}
+	stopStep       = progress.Step{Name: "stop", Title: "Stopping the machine"}
+	deleteStep     = progress.Step{Name: "delete", Title: "Deleting the cluster"}
+	revertStep     = progress.Step{Name: "revert", Title: "Putting the previous settings back"}
+)
+
+// start is one run of Start.
+type start struct {
+	*held
+	plan    Plan
+	options Options
+	before  *Record // as it was on disk when the start began; nil: there was no cluster
+	status  drivers.Status
+	from    artifacts // what the machine is made from
+	changed bool      // the node may have been changed from what before says
+}
+
+// plan looks again, now that nobody else changes the cluster, and gets everything ready that a start needs.
+func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
+	before, err := h.files.load(h.name)
+	if err != nil && !fail.Is(err, fail.NoCluster) {
+		return nil, err
+	}
+	plan, err := h.Manager.plan(h.name, before, wanted)
+	if err != nil {
+		return nil, err
+	}
+	s := &start{held: h, plan: plan, options: wanted.Options, before: before}
+	if plan.Action == Create {
+		return s, h.checkContext()
+	}
+	copied := *before
+	h.record = &copied
+	h.openLog("start")
+	if err := h.open(before.Driver); err != nil {
+		return nil, err
+	}
+	h.record.Machine.Dir = h.files.path(machineDir)
+	if s.status, err = h.driver.Status(ctx, h.record.Machine); err != nil {
+		return nil, err
+	}
+	if s.status.State != drivers.Stopped && s.status.State != drivers.Absent && plan.Action == Alter {
+		return s, refuseRunning(h.name, plan.Diffs)
+	}
+	return s, nil
+}
+
+// checkContext refuses a name that the kubeconfig has for something which is not dory's.
+func (h *held) checkContext() error {
+	whose, err := kubeconfig.Whose(h.name, h.Dirs.State)
+	if err == nil && whose == kubeconfig.Foreign {
+		err = fail.New(fail.KubeconfigTaken, "the kubeconfig has a context %q that dory did not make", h.name)
+	}
+	return err
+}
+
+// run is the way of a start.
+func (s *start) run(ctx context.Context) (*Started, error) {
+	if done := s.nothingToDo(ctx); done != nil {
+		return done, nil
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.makeMachine(ctx); err != nil {
+		return nil, err
+	}
+	node, authority, err := s.boot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer node.Close()
+	if err := s.provision(ctx, node, authority); err != nil {
+		return nil, err
+	}
+	return s.finish(ctx, authority)
+}
+
+// prepare checks what a machine is made from, makes way, and writes down what will be.
+func (s *start) prepare(ctx context.Context) error {
+	running := s.status.State == drivers.Running || s.status.State == drivers.Paused
+	if s.before == nil || !running {
+		if err := s.checkDriver(ctx); err != nil {
+			return err
+		}
+	}
+	err := progress.Do(ctx, artifactStep, func(context.Context) (string, error) {
+		var err error
+		s.from, err = s.parts.artifacts(s.Dirs, s.plan.Spec.KubernetesVersion)
+		return s.plan.Spec.KubernetesVersion, err
+	})
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.plan.Action == Recreate, s.before != nil && s.before.Phase == Deleting:
+		progress.From(ctx).Info("what an unfinished start or delete left is removed first")
+		if err := s.removeAll(ctx); err != nil {
+			return err
+		}
+		s.before, s.status = nil, drivers.Status{}
+		fallthrough
+	case s.plan.Action == Create:
+		return s.begin()
+	}
+	return s.update(ctx, running)
+}
+
+// checkDriver asks the driver whether it can work here at all, before anything is made.
+func (s *start) checkDriver(ctx context.Context) error {
+	if s.driver == nil {
+		driver, name, err := s.parts.driver(s.plan.Spec.Driver, s.driverOptions(s.log))
+		if err != nil {
+			return err
+		}
+		s.driver, s.plan.Spec.Driver = driver, name
+	}
+	report := s.driver.Check(ctx)
+	if report.Usable || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if report.Err != nil {
+		return report.Err
+	}
+	return fail.New(fail.DriverUnusable, "driver %s: %s", s.plan.Spec.Driver, report.Summary)
+}
+
+// begin writes the record of a new cluster, and its login key.
+func (s *start) begin() error {
+	if err := os.MkdirAll(s.files.dir, 0o700); err != nil {
+		return hostError(err, "make the cluster's directory")
+	}
+	s.openLog("start")
+	private, authorized, err := sshrun.NewKey()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.files.path(sshKeyFile), private, 0o600); err != nil {
+		return hostError(err, "write the login key")
+	}
+	s.record = &Record{
+		Version: recordVersion, Name: s.name, Driver: s.plan.Spec.Driver, Phase: Making, Spec: s.plan.Spec, Created: time.Now(),
+		Machine: machineFor(s.plan.Spec, s.name, newUUID(), s.files.path(machineDir)),
+	}
+	s.record.Machine.AuthorizedKey = authorized
+	s.record.Machine.Image, s.record.Machine.Bundle = s.from.image, s.from.bundle
+	s.record.Settings = provisionSettings(s.plan.Spec, s.name, s.from.images)
+	s.record.intend(machineResource, s.record.Machine.UUID)
+	// First what delete goes by if the record is lost: there is never a record without it.
+	return errors.Join(s.files.saveMachine(s.record), s.files.save(s.record))
+}
+
+// update writes down what becomes of a cluster that exists. A cluster that was ready once keeps the spec and settings
+// that it is known to work with, until it works with the new ones.
+func (s *start) update(ctx context.Context, running bool) error {
+	if running && hasChange(s.plan.Diffs, AtBoot) { // only a cluster that was never ready comes here
+		if err := s.driver.Stop(ctx, s.record.Machine, 0); err != nil {
+			return err
+		}
+		s.status = drivers.Status{State: drivers.Stopped}
+		running = false
+	}
+	machine := &s.record.Machine
+	if !running {
+		machine.CPUs, machine.Memory = s.plan.Spec.CPUs, int64(s.plan.Spec.Memory)
+		machine.Accel, machine.Ephemeral = s.plan.Spec.Accel, s.plan.Spec.Ephemeral
+		machine.Image, machine.Bundle = s.from.image, s.from.bundle
+	}
+	settings := provisionSettings(s.plan.Spec, s.name, s.from.images)
+	if s.record.Phase == Making {
+		s.record.Spec, s.record.Settings = s.plan.Spec, settings
+		return s.files.save(s.record)
+	}
+	was, err := provisionKey(s.record.Settings)
+	if err != nil {
+		return err
+	}
+	now, err := provisionKey(settings)
+	s.changed = was != now
+	s.record.Spec, s.record.Settings = s.plan.Spec, settings // in memory: on disk when the start has ended well
+	return err
+}
+
+// saveMachine writes what was found out about the machine, beside the spec and settings that are on disk.
+func (s *start) saveMachine() error {
+	onDisk := *s.record
+	if s.before != nil && s.before.Phase == Made {
+		onDisk.Spec, onDisk.Settings = s.before.Spec, s.before.Settings
+	}
+	return s.files.save(&onDisk)
+}
+
+// newUUID is a random UUID, version 4 of RFC 9562.
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// lockOnly removes the lock's file again if nothing came of the cluster.
+func (h *held) lockOnly() {
+	if _, err := os.Stat(h.files.dir); os.IsNotExist(err) {
+		h.lock.remove()
+	}
+}

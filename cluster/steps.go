@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/dorykube/dory/bundle"
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/registry"
+	"github.com/dorykube/dory/internal/home"
+	"github.com/dorykube/dory/internal/kube"
+	"github.com/dorykube/dory/internal/sshrun"
+	"github.com/dorykube/dory/iso"
+	"github.com/dorykube/dory/provision"
+	"github.com/dorykube/dory/provision/pki"
+)
+
+// The network of a machine whose driver has a user-mode one: QEMU's own default.
+const (
+	machineNetwork = "10.0.2.0/24"
+	machineIP      = "10.0.2.15"
+	hostIP         = "10.0.2.2"
+)
+
+// sshUser is who logs in: a node is managed, not lived in.
+const sshUser = "root"
+
+// Names of a machine's forwards, and the port of its SSH server.
+const (
+	sshForward = "ssh"
+	apiForward = "apiserver"
+	sshPort    = 22
+)
+
+// Node is a machine that somebody is logged in to.
+type Node interface {
+	provision.Runner
+	HostKey() string
+	Close() error
+}
+
+// api is what is asked of an API server.
+type api interface {
+	Ready(ctx context.Context) error
+	WaitReady(ctx context.Context) error
+	Wait(ctx context.Context, conditions []string) error
+	Get(ctx context.Context, path string) (string, error)
+}
+
+// artifacts are the node image and the bundle that a machine is made from.
+type artifacts struct {
+	image, imageDigest   string
+	bundle, bundleDigest string
+	images               map[string]string
+}
+
+// parts are the other packages, as a cluster's life uses them; unit tests have others.
+type parts struct {
+	driver    func(name string, o registry.Options) (drivers.Driver, string, error)
+	artifacts func(dirs home.Dirs, version string) (artifacts, error)
+	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
+	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
+	api       func(ca, cert, key []byte, server string) (api, error)
+}
+
+func realParts() parts {
+	return parts{
+		driver: func(name string, o registry.Options) (drivers.Driver, string, error) {
+			entry, err := registry.Choose(name)
+			if err != nil {
+				return nil, "", err
+			}
+			return entry.New(o), entry.Name, nil
+		},
+		artifacts: openArtifacts,
+		dial: func(ctx context.Context, c sshrun.Config) (Node, error) {
+			client, err := sshrun.Dial(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			return client, nil
+		},
+		provision: provision.Node,
+		api: func(ca, cert, key []byte, server string) (api, error) {
+			return kube.Client(ca, cert, key, server)
+		},
+	}
+}
+
+// ImageName and BundleName are the names of the artifacts in the cache.
+func imageName() string { return fmt.Sprintf("node-%s.iso", runtime.GOARCH) }
+
+func bundleName(version string) string {
+	return fmt.Sprintf("bundle-%s-%s.img", version, runtime.GOARCH)
+}
+
+func openArtifacts(dirs home.Dirs, version string) (artifacts, error) {
+	image, err := iso.Open(dirs.Artifact(imageName()))
+	if err != nil {
+		return artifacts{}, err
+	}
+	b, err := bundle.Open(dirs.Artifact(bundleName(version)))
+	if err != nil {
+		return artifacts{}, err
+	}
+	return artifacts{image.Path, image.Digest, b.Path, b.Digest, b.Manifest.ImageReferences()}, nil
+}
+
+// provisionSettings are what a spec means for its node.
+func provisionSettings(s Spec, name string, images map[string]string) provision.Settings {
+	port := s.APIServerPort
+	if port == 0 {
+		port = guestAPIPort
+	}
+	return provision.Settings{
+		NodeName: name, NodeIP: machineIP, HostIP: hostIP,
+		KubernetesVersion: s.KubernetesVersion, Images: images,
+		APIServerPort: port, APIServerNames: s.APIServerNames, APIServerIPs: s.APIServerIPs,
+		PodCIDR: podCIDR, ServiceCIDR: s.ServiceCIDR, DNSDomain: s.DNSDomain,
+		ExtraConfig: s.ExtraConfig, FeatureGates: s.FeatureGates, Addons: s.Addons, Ephemeral: s.Ephemeral,
+	}
+}
+
+// provisionKey names what a node is provisioned with: equal keys, nothing to do.
+func provisionKey(s provision.Settings) (string, error) {
+	files, err := provision.FilesDigest(s)
+	return s.Digest() + "-" + files, err
+}
+
+// machineFor is the machine that a spec asks for. What an existing machine has already stays: see update.
+func machineFor(s Spec, name, uuid, dir string) drivers.Machine {
+	api := drivers.Forward{Name: apiForward, Guest: guestAPIPort, Prefer: true}
+	if s.APIServerPort != 0 {
+		api = drivers.Forward{Name: apiForward, Guest: s.APIServerPort, Host: s.APIServerPort}
+	}
+	return drivers.Machine{
+		Name: name, UUID: uuid, Dir: dir,
+		CPUs: s.CPUs, Memory: int64(s.Memory), Disk: int64(s.DiskSize),
+		Forwards: []drivers.Forward{{Name: sshForward, Guest: sshPort, Prefer: true}, api},
+		Accel:    s.Accel, Ephemeral: s.Ephemeral,
+	}
+}

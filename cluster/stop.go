@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/kubeconfig"
+	"github.com/dorykube/dory/internal/progress"
+)
+
+// How long a guest may take to power off before it is ended: an emulated one is many times slower.
+const (
+	grace         = 60 * time.Second
+	graceEmulated = 180 * time.Second
+)
+
+// emulated is the accelerator that is none.
+const emulated = "tcg"
+
+// StopOptions are how to stop.
+type StopOptions struct {
+	KeepContext bool // leave the kubeconfig's current context as it is
+}
+
+// Stop powers the cluster's machine off. It says whether there was anything to stop.
+func (m *Manager) Stop(ctx context.Context, name string, o StopOptions) (stopped bool, err error) {
+	h, err := m.holdExisting(ctx, name, "stop")
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
+	ctx = h.logged(ctx)
+	status, err := h.driver.Status(ctx, h.record.Machine)
+	if err != nil {
+		return false, h.failed(ctx, err)
+	}
+	if status.State == drivers.Stopped || status.State == drivers.Absent {
+		return false, nil
+	}
+	limit := grace
+	if status.Accel == emulated {
+		limit = graceEmulated
+	}
+	err = progress.Do(ctx, stopStep, func(ctx context.Context) (string, error) {
+		return name, h.driver.Stop(ctx, h.record.Machine, limit)
+	})
+	if err != nil {
+		return false, h.failed(ctx, err)
+	}
+	if !o.KeepContext {
+		err = kubeconfig.Unset(name)
+	}
+	h.log.Info("end", "verb", "stop")
+	return true, err
+}
+
+// Pause halts the machine's processors; Unpause lets them go on. Both say whether that changed anything.
+func (m *Manager) Pause(ctx context.Context, name string) (changed bool, err error) {
+	return m.pauser(ctx, name, "pause", drivers.Running, drivers.Paused, drivers.Pauser.Pause)
+}
+
+// Unpause is the reverse of Pause.
+func (m *Manager) Unpause(ctx context.Context, name string) (changed bool, err error) {
+	return m.pauser(ctx, name, "unpause", drivers.Paused, drivers.Running, drivers.Pauser.Unpause)
+}
+
+func (m *Manager) pauser(ctx context.Context, name, verb string, from, to drivers.State,
+	do func(drivers.Pauser, context.Context, drivers.Machine) error) (bool, error) {
+	h, err := m.holdExisting(ctx, name, verb)
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
+	pauser, ok := h.driver.(drivers.Pauser)
+	if !ok {
+		return false, fail.New(fail.Unsupported, "driver %s cannot %s a machine", h.record.Driver, verb).WithAdvice("use 'dory stop'")
+	}
+	status, err := h.driver.Status(ctx, h.record.Machine)
+	switch {
+	case err != nil:
+		return false, err
+	case status.State == to:
+		return false, nil
+	case status.State != from:
+		return false, fail.New(fail.ClusterNotUp, "%s cluster %q: its machine is %s", verb, name, status.State)
+	}
+	return true, do(pauser, ctx, h.record.Machine)
+}
+
+// failed says where to read more.
+func (h *held) failed(ctx context.Context, err error) error {
+	h.log.Error("failed", "err", err, "evidence", fail.As(err).Evidence)
+	if ctx.Err() != nil {
+		return err
+	}
+	return &Logged{err, h.files.path(logFile)}
+}

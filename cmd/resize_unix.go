@@ -1,0 +1,11 @@
+//go:build unix
+
+package cmd
+
+import (
+	"os"
+	"syscall"
+)
+
+// resizeSignals tell that the terminal has another size.
+var resizeSignals = []os.Signal{syscall.SIGWINCH}

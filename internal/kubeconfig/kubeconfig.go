@@ -1,0 +1,353 @@
+// Package kubeconfig puts a cluster's entries into the user's kubeconfig and takes them out again: a context, a cluster
+// and a user of the cluster's name.
+//
+// Which file is read and written is client-go's rule ($KUBECONFIG, a list, or ~/.kube/config), and so is the lock, which
+// kubectl heeds too. Entries of others, also the parts of them that nobody here knows, stay. Entries made here carry a
+// mark, so that only those are ever removed: another tool's context of the same name is somebody else's.
+package kubeconfig
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/dorykube/dory/internal/atomicfile"
+	"github.com/dorykube/dory/internal/fail"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Entry is what a cluster has in a kubeconfig.
+type Entry struct {
+	Name   string // of context, cluster and user
+	Server string // https://host:port
+	// Owner tells dory's homes apart: two may have clusters of one name.
+	Owner string
+	// CA, Cert and Key are PEM, embedded; or else the files that hold them are named.
+	CA, Cert, Key             []byte
+	CAFile, CertFile, KeyFile string
+}
+
+// markName is the name of the extension that marks entries made here.
+const markName = "dory.dev"
+
+// mark is the extension's content.
+type mark struct {
+	Owner string `json:"owner"`
+}
+
+// Owner says whose an entry is.
+type Owner int
+
+const (
+	Nobody  Owner = iota // there is no such entry
+	Ours                 // made here, for the asking home
+	Another              // made here, for another home
+	Foreign              // not made here
+)
+
+// Files are the kubeconfig files in use, in client-go's order.
+func Files() []string { return clientcmd.NewDefaultPathOptions().GetLoadingPrecedence() }
+
+// Merge puts the entry in, and makes its context the current one if use is set. It returns the file with the context.
+func Merge(e Entry, use bool) (file string, err error) {
+	options := clientcmd.NewDefaultPathOptions()
+	fallback := options.GetDefaultFilename()
+	err = modify(options.GetLoadingPrecedence(), func(files []loaded) {
+		home := find(files, fallback)
+		cluster, user, context := home, home, home
+		for i := len(files) - 1; i >= 0; i-- { // the first that has an entry is the one that counts
+			f := &files[i]
+			if f.config.Clusters[e.Name] != nil {
+				cluster = f
+			}
+			if f.config.AuthInfos[e.Name] != nil {
+				user = f
+			}
+			if f.config.Contexts[e.Name] != nil {
+				context = f
+			}
+		}
+		cluster.config.Clusters[e.Name] = e.cluster()
+		user.config.AuthInfos[e.Name] = e.user()
+		namespace := ""
+		if old := context.config.Contexts[e.Name]; old != nil {
+			namespace = old.Namespace // somebody's choice, as kubectl config set-context makes it
+		}
+		context.config.Contexts[e.Name] = &api.Context{Cluster: e.Name, AuthInfo: e.Name, Namespace: namespace, Extensions: e.mark()}
+		file = context.path
+		if use {
+			current(files, home).config.CurrentContext = e.Name
+		}
+	})
+	return file, err
+}
+
+// Remove takes a cluster's entries out of the files, and unsets the current context if it is the cluster's. Entries that
+// are not the owner's stay. Files that do not exist hold nothing.
+func Remove(name, owner string, files []string) error {
+	return modify(existing(files), func(files []loaded) {
+		for _, f := range files {
+			if ownerOf(f.config, name, owner) != Ours {
+				continue
+			}
+			delete(f.config.Contexts, name)
+		}
+		for _, f := range files {
+			if cluster := f.config.Clusters[name]; cluster != nil && readMark(cluster.Extensions, owner) == Ours {
+				delete(f.config.Clusters, name)
+			}
+			if user := f.config.AuthInfos[name]; user != nil && readMark(user.Extensions, owner) == Ours {
+				delete(f.config.AuthInfos, name)
+			}
+		}
+		unuse(files, name)
+	})
+}
+
+// Use makes the cluster's context the current one if set is true, and returns the file that has the context.
+func Use(name string, set bool) (file string, err error) {
+	files, err := load(Files())
+	if err != nil {
+		return "", err
+	}
+	now := ""
+	for _, f := range slices.Backward(files) {
+		if f.config.Contexts[name] != nil {
+			file = f.path
+		}
+		if f.config.CurrentContext != "" {
+			now = f.config.CurrentContext
+		}
+	}
+	if file == "" {
+		return "", fail.New(fail.KubeconfigBad, "the kubeconfig has no context %q", name)
+	}
+	if !set || now == name {
+		return file, nil
+	}
+	return file, modify(Files(), func(files []loaded) {
+		current(files, find(files, file)).config.CurrentContext = name
+	})
+}
+
+// Unset makes no context the current one, if it is the cluster's.
+func Unset(name string) error {
+	return modify(existing(Files()), func(files []loaded) {
+		for _, f := range files {
+			if f.config.CurrentContext == name {
+				f.config.CurrentContext = ""
+			}
+		}
+	})
+}
+
+// existing are the files that are there: taking something out of the others makes nothing, not even a lock.
+func existing(files []string) []string {
+	return slices.DeleteFunc(slices.Clone(files), func(path string) bool {
+		_, err := os.Stat(path)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// unuse unsets a current context that no longer exists anywhere.
+func unuse(files []loaded, name string) {
+	for _, f := range files {
+		if f.config.Contexts[name] != nil {
+			return
+		}
+	}
+	for _, f := range files {
+		if f.config.CurrentContext == name {
+			f.config.CurrentContext = ""
+		}
+	}
+}
+
+// Whose says whose the entries of that name are.
+func Whose(name, owner string) (Owner, error) {
+	files, err := load(Files())
+	if err != nil {
+		return Nobody, err
+	}
+	for _, f := range files {
+		if o := ownerOf(f.config, name, owner); o != Nobody {
+			return o, nil
+		}
+	}
+	return Nobody, nil
+}
+
+// Check returns nil if the kubeconfig leads to the server, and otherwise what is wrong with it.
+func Check(name, server string) error {
+	files, err := load(Files())
+	if err != nil {
+		return err
+	}
+	var cluster *api.Cluster
+	context := false
+	for _, f := range slices.Backward(files) {
+		if c := f.config.Clusters[name]; c != nil {
+			cluster = c
+		}
+		context = context || f.config.Contexts[name] != nil
+	}
+	switch {
+	case !context:
+		return fmt.Errorf("the kubeconfig has no context %q", name)
+	case cluster == nil:
+		return fmt.Errorf("the kubeconfig has no cluster %q", name)
+	case cluster.Server != server:
+		return fmt.Errorf("the kubeconfig has %s, the cluster is at %s", cluster.Server, server)
+	}
+	return nil
+}
+
+// Write makes a kubeconfig file with this entry alone, for the owner of the file only.
+func Write(path string, e Entry) error {
+	config := api.NewConfig()
+	config.Clusters[e.Name], config.AuthInfos[e.Name] = e.cluster(), e.user()
+	config.Contexts[e.Name] = &api.Context{Cluster: e.Name, AuthInfo: e.Name}
+	config.CurrentContext = e.Name
+	text, err := clientcmd.Write(*config)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, text, 0o600)
+}
+
+func (e Entry) cluster() *api.Cluster {
+	return &api.Cluster{Server: e.Server, CertificateAuthority: e.CAFile, CertificateAuthorityData: e.CA, Extensions: e.mark()}
+}
+
+func (e Entry) user() *api.AuthInfo {
+	return &api.AuthInfo{ClientCertificate: e.CertFile, ClientKey: e.KeyFile,
+		ClientCertificateData: e.Cert, ClientKeyData: e.Key, Extensions: e.mark()}
+}
+
+func (e Entry) mark() map[string]runtime.Object {
+	text, err := json.Marshal(mark{Owner: e.Owner})
+	if err != nil {
+		panic(err) // a struct of a string always marshals
+	}
+	return map[string]runtime.Object{markName: &runtime.Unknown{Raw: text, ContentType: runtime.ContentTypeJSON}}
+}
+
+func readMark(extensions map[string]runtime.Object, owner string) Owner {
+	unknown, ok := extensions[markName].(*runtime.Unknown)
+	if !ok {
+		return Foreign
+	}
+	var m mark
+	if json.Unmarshal(unknown.Raw, &m) != nil {
+		return Foreign
+	}
+	if m.Owner != owner {
+		return Another
+	}
+	return Ours
+}
+
+// ownerOf says whose the entries of a file are: the most foreign of them counts.
+func ownerOf(config *api.Config, name, owner string) Owner {
+	whose := Nobody
+	if c := config.Contexts[name]; c != nil {
+		whose = max(whose, readMark(c.Extensions, owner))
+	}
+	if c := config.Clusters[name]; c != nil {
+		whose = max(whose, readMark(c.Extensions, owner))
+	}
+	if u := config.AuthInfos[name]; u != nil {
+		whose = max(whose, readMark(u.Extensions, owner))
+	}
+	return whose
+}
+
+// loaded is a kubeconfig file.
+type loaded struct {
+	path   string
+	config *api.Config
+	before []byte // as clientcmd writes the config that was read
+}
+
+func load(paths []string) ([]loaded, error) {
+	files := make([]loaded, 0, len(paths))
+	for _, path := range paths {
+		config, err := clientcmd.LoadFromFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			config = api.NewConfig()
+		} else if err != nil {
+			return nil, fail.Wrap(fail.KubeconfigBad, err, "read the kubeconfig %s", path)
+		}
+		before, err := clientcmd.Write(*config)
+		if err != nil {
+			return nil, fail.Wrap(fail.KubeconfigBad, err, "read the kubeconfig %s", path)
+		}
+		files = append(files, loaded{path, config, before})
+	}
+	return files, nil
+}
+
+// modify changes the files under their locks, and writes those that are different afterwards.
+func modify(paths []string, change func([]loaded)) error {
+	unlock, err := lockAll(paths)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	files, err := load(paths)
+	if err != nil {
+		return err
+	}
+	change(files)
+	for _, f := range files {
+		text, err := clientcmd.Write(*f.config)
+		if err == nil && slices.Equal(text, f.before) {
+			continue
+		}
+		if err == nil {
+			err = write(f.path, text)
+		}
+		if err != nil {
+			return fail.Wrap(fail.KubeconfigBad, err, "write the kubeconfig %s", f.path)
+		}
+	}
+	return nil
+}
+
+// write keeps the mode of a file that exists.
+func write(path string, text []byte) error {
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return atomicfile.Write(path, text, mode)
+}
+
+// find returns the file of that path; load has read it.
+func find(files []loaded, path string) *loaded {
+	for i := range files {
+		if files[i].path == path {
+			return &files[i]
+		}
+	}
+	return &files[0]
+}
+
+// current returns the file whose current context counts, or else the one that new things go into.
+func current(files []loaded, home *loaded) *loaded {
+	for i := range files {
+		if files[i].config.CurrentContext != "" {
+			return &files[i]
+		}
+	}
+	return home
+}
