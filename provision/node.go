@@ -39,17 +39,19 @@ type step struct {
 }
 
 // steps make a machine a node. Each looks first and does nothing where nothing is to be done. Everything after etcd is
-// bound by the processor: what starts together shares it, so the API server, which everything waits for, starts alone.
+// bound by the processor, so nothing starts before it can get on: the kubelet needs an API server that listens, everybody
+// else one whose RBAC rules are there.
 var steps = []step{
 	{"files", "Putting files and keys onto the node", nil, (*node).putFiles},
 	{"etcd", "Starting etcd", []string{"files"}, startUnits("etcd")},
-	{"apiserver", "Starting the API server", []string{"etcd"}, (*node).startAPIServer},
 	{"runtime", "Starting containerd", []string{"files"}, startUnits("containerd")},
+	{"apiserver", "Starting the API server", []string{"etcd"}, startUnits("kube-apiserver")},
 	{"kubelet", "Starting the kubelet", []string{"runtime", "apiserver"}, startUnits("kubelet")},
-	{"controllers", "Starting controllers, scheduler and proxy", []string{"apiserver"},
+	{"readyz", "Waiting for the API server", []string{"apiserver"}, (*node).awaitAPIServer},
+	{"controllers", "Starting controllers, scheduler and proxy", []string{"readyz"},
 		startUnits("kube-controller-manager", "kube-scheduler", "kube-proxy")},
-	{"manifests", "Installing DNS and storage", []string{"apiserver"}, (*node).apply},
-	{"node", "Waiting for the node to register", []string{"kubelet"}, (*node).labelNode},
+	{"manifests", "Installing DNS and storage", []string{"readyz"}, (*node).apply},
+	{"node", "Waiting for the node to register", []string{"kubelet", "readyz"}, (*node).labelNode},
 	{"ready", "Waiting until everything is ready", []string{"manifests", "controllers", "node"}, (*node).awaitConditions},
 }
 
@@ -160,11 +162,8 @@ func startUnits(units ...string) func(*node, context.Context) (string, error) {
 	}
 }
 
-// startAPIServer returns when the API server is ready, which is long after it listens.
-func (n *node) startAPIServer(ctx context.Context) (string, error) {
-	if _, err := startUnits("kube-apiserver")(n, ctx); err != nil {
-		return "", err
-	}
+// awaitAPIServer waits for the health that comes long after listening: every API is there, and so are RBAC's own rules.
+func (n *node) awaitAPIServer(ctx context.Context) (string, error) {
 	return n.settings.KubernetesVersion, n.within(ctx, n.api.WaitReady)
 }
 
