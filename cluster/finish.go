@@ -162,6 +162,7 @@ func (s *start) failed(ctx context.Context, err error) error {
 		if deleted := s.removeAll(ctx); deleted != nil {
 			return joinFailures(err, deleted)
 		}
+		s.lockOnly()
 		return err
 	}
 	return &Logged{err, s.files.path(logFile)}

@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/registry"
+	"github.com/dorykube/dory/internal/home"
+	"github.com/dorykube/dory/internal/hostinfo"
+	"github.com/dorykube/dory/internal/size"
+	"github.com/dorykube/dory/internal/sshrun"
+	"github.com/dorykube/dory/provision"
+	"github.com/dorykube/dory/provision/pki"
+)
+
+// world is a computer without hypervisors: machines are files in their directories, so that they outlive a manager. A
+// call of one of its parts can be made to fail, or to interrupt the caller.
+type world struct {
+	t     *testing.T
+	dirs  home.Dirs
+	mu    sync.Mutex
+	calls []string
+	on    map[string]func() error // by the call's name: runs in place of what would be done
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	root := t.TempDir()
+	t.Setenv("KUBECONFIG", filepath.Join(root, "kubeconfig"))
+	return &world{t: t, on: map[string]func() error{}, dirs: home.Dirs{
+		Config: filepath.Join(root, "config"), State: filepath.Join(root, "state"), Cache: filepath.Join(root, "cache")}}
+}
+
+func (w *world) call(name string) error {
+	w.mu.Lock()
+	w.calls = append(w.calls, name)
+	instead := w.on[name]
+	w.mu.Unlock()
+	if instead != nil {
+		return instead()
+	}
+	return nil
+}
+
+func (w *world) count(name string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.calls {
+		if c == name {
+			n++
+		}
+	}
+	return n
+}
+
+// manager is a new process of dory.
+func (w *world) manager() *Manager {
+	return &Manager{Dirs: w.dirs, Host: hostinfo.Host{CPUs: 8, Memory: 32 * size.GiB}, parts: parts{
+		driver: func(name string, _ registry.Options) (drivers.Driver, string, error) {
+			if name != "auto" && name != "fake" {
+				return nil, "", errors.New("no driver " + name)
+			}
+			return fakeDriver{w}, "fake", nil
+		},
+		artifacts: func(home.Dirs, string) (artifacts, error) {
+			return artifacts{image: "image", bundle: "bundle", images: map[string]string{
+				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")
+		},
+		dial: func(context.Context, sshrun.Config) (Node, error) { return fakeNode{}, w.call("dial") },
+		provision: func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, _ []string, _ time.Duration) error {
+			return errors.Join(w.call("provision"), ctx.Err())
+		},
+		api: func(_, _, _ []byte, _ string) (api, error) { return fakeAPI{w}, nil },
+	}}
+}
+
+func (w *world) wanted(flags ...string) Wanted {
+	w.t.Helper()
+	given := Given{Env: func(string) string { return "" }, Flags: map[string][]string{}}
+	for _, flag := range flags {
+		key, value, _ := strings.Cut(flag, "=")
+		given.Flags[key] = append(given.Flags[key], value)
+	}
+	wanted, _, err := Layer(w.dirs, given)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return wanted
+}
+
+func (w *world) start(flags ...string) error {
+	_, err := w.manager().Start(context.Background(), "dory", w.wanted(flags...))
+	return err
+}
+
+func (w *world) record() *Record {
+	w.t.Helper()
+	record, err := w.manager().files("dory").load("dory")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return record
+}
+
+// left are the files of the state directory.
+func (w *world) left() (files []string) {
+	filepath.WalkDir(w.dirs.State, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, path)
+		}
+		return nil
+	})
+	return files
+}
+
+// fakeDriver keeps a machine as a file "state" in its directory.
+type fakeDriver struct{ w *world }
+
+func (d fakeDriver) state(m drivers.Machine) drivers.State {
+	text, err := os.ReadFile(filepath.Join(m.Dir, "state"))
+	if err != nil {
+		return drivers.Absent
+	}
+	return drivers.State(text)
+}
+
+func (d fakeDriver) set(m drivers.Machine, s drivers.State) error {
+	return os.WriteFile(filepath.Join(m.Dir, "state"), []byte(s), 0o600)
+}
+
+func (d fakeDriver) Check(context.Context) drivers.Report {
+	err := d.w.call("check")
+	return drivers.Report{Usable: err == nil, Err: err}
+}
+
+func (d fakeDriver) Create(ctx context.Context, m drivers.Machine) error {
+	if err := errors.Join(d.w.call("create"), ctx.Err()); err != nil {
+		return err
+	}
+	if d.state(m) != drivers.Absent {
+		return nil
+	}
+	return errors.Join(os.MkdirAll(m.Dir, 0o700), d.set(m, drivers.Stopped))
+}
+
+func (d fakeDriver) Start(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
+	if err := errors.Join(d.w.call("start"), ctx.Err()); err != nil {
+		return drivers.Status{}, err
+	}
+	if err := d.set(m, drivers.Running); err != nil {
+		return drivers.Status{}, err
+	}
+	return d.Status(ctx, m)
+}
+
+func (d fakeDriver) Stop(_ context.Context, m drivers.Machine, _ time.Duration) error {
+	return errors.Join(d.w.call("stop"), d.set(m, drivers.Stopped))
+}
+
+func (d fakeDriver) Status(_ context.Context, m drivers.Machine) (drivers.Status, error) {
+	s := drivers.Status{State: d.state(m)}
+	if s.State == drivers.Running {
+		s.SSH = "127.0.0.1:2222"
+		for i, f := range m.Forwards {
+			if f.Host == 0 {
+				f.Host = 30000 + i
+			}
+			s.Forwards = append(s.Forwards, f)
+		}
+	}
+	return s, d.w.call("status")
+}
+
+func (d fakeDriver) Delete(_ context.Context, m drivers.Machine) error {
+	if m.UUID == "" {
+		return errors.New("no UUID")
+	}
+	return errors.Join(d.w.call("delete"), os.RemoveAll(m.Dir))
+}
+
+type fakeNode struct{}
+
+func (fakeNode) Run(context.Context, provision.Cmd) error                  { return nil }
+func (fakeNode) Put(context.Context, string, fs.FileMode, io.Reader) error { return nil }
+func (fakeNode) HostKey() string                                           { return "ssh-ed25519 AAAA" }
+func (fakeNode) Close() error                                              { return nil }
+
+type fakeAPI struct{ w *world }
+
+func (a fakeAPI) Ready(context.Context) error          { return a.w.call("ready") }
+func (a fakeAPI) WaitReady(context.Context) error      { return nil }
+func (a fakeAPI) Wait(context.Context, []string) error { return nil }
+func (a fakeAPI) Get(context.Context, string) (string, error) {
+	return `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, a.w.call("get")
+}

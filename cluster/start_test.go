@@ -1,0 +1,217 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/kubeconfig"
+)
+
+func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	record := w.record()
+	if record.Phase != Made || record.HostKey == "" || record.Machine.Forwards[1].Host != 30001 || !record.has(machineResource) || !record.has(kubeconfigResource) {
+		t.Errorf("the record: %+v", record)
+	}
+	if err := kubeconfig.Check("dory", "https://127.0.0.1:30001"); err != nil {
+		t.Error(err)
+	}
+	before := len(w.calls)
+	started, err := w.manager().Start(context.Background(), "dory", w.wanted())
+	if err != nil || !started.Nothing || !started.Current {
+		t.Errorf("%+v, %v", started, err)
+	}
+	if again := strings.Join(w.calls[before:], " "); again != "status ready" {
+		t.Errorf("a second start does %s", again)
+	}
+	for _, path := range w.left() {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+	}
+}
+
+// Each part in turn interrupts the start, or fails; then the next start goes on, and delete leaves nothing.
+func TestInterruptedAndFailedStarts(t *testing.T) {
+	for _, part := range []string{"check", "artifacts", "create", "start", "dial", "provision"} {
+		t.Run(part, func(t *testing.T) {
+			w := newWorld(t)
+			ctx, cancel := context.WithCancel(context.Background())
+			w.on[part] = func() error { cancel(); return ctx.Err() }
+			_, err := w.manager().Start(ctx, "dory", w.wanted("cpus=3"))
+			if !fail.Is(err, fail.Interrupted) {
+				t.Errorf("interrupted: %v", err)
+			}
+			w.on[part] = func() error { return fail.New(fail.QEMUFailed, "broken") }
+			if err := w.start(); !strings.Contains(fmt.Sprint(err), "broken") {
+				t.Errorf("failed: %v", err)
+			}
+			machine := w.count("start") > 0
+			if !machine && len(w.left()) > 0 {
+				t.Errorf("nothing was made, and left behind are %v", w.left())
+			}
+			delete(w.on, part)
+			if err := w.start(); err != nil {
+				t.Fatal(err)
+			}
+			if record := w.record(); record.Phase != Made || machine && record.Spec.CPUs != 3 {
+				t.Errorf("the record: %+v", record)
+			}
+			w.deleted()
+		})
+	}
+}
+
+func (w *world) deleted() {
+	w.t.Helper()
+	if _, err := w.manager().Delete(context.Background(), "dory"); err != nil {
+		w.t.Error(err)
+	}
+	if left := w.left(); len(left) > 0 {
+		w.t.Errorf("left behind: %v", left)
+	}
+	text, _ := os.ReadFile(os.Getenv("KUBECONFIG"))
+	if strings.Contains(string(text), "dory") {
+		w.t.Errorf("the kubeconfig: %s", text)
+	}
+}
+
+func TestStoppedAndKilledMachinesAreBootedAgain(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	uuid := w.record().Machine.UUID
+	if stopped, err := w.manager().Stop(context.Background(), "dory", StopOptions{}); err != nil || !stopped {
+		t.Fatal(stopped, err)
+	}
+	if stopped, err := w.manager().Stop(context.Background(), "dory", StopOptions{}); err != nil || stopped {
+		t.Error("stopped twice", err)
+	}
+	if err := w.start("cpus=4", "memory=6g"); err != nil {
+		t.Fatal(err)
+	}
+	record := w.record()
+	if record.Machine.UUID != uuid || record.Machine.CPUs != 4 || record.Spec.Memory.String() != "6GiB" {
+		t.Errorf("%+v", record)
+	}
+}
+
+func TestWhatCannotBeChangedIsRefusedBeforeAnythingIs(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start("dns-domain=one.test"); err != nil {
+		t.Fatal(err)
+	}
+	before := len(w.calls)
+	for flag, words := range map[string]string{
+		"disk-size=10g": "--disk-size is 20GiB, not 10GiB", "dns-domain=two.test": "one.test, not two.test",
+		"kubernetes-version=v1.36": "v1.36.3", "service-cluster-ip-range=10.97.0.0/16": "10.97.0.0/16",
+		"cpus=4": "needs it to be stopped",
+	} {
+		err := w.start(flag)
+		if !fail.Is(err, fail.SpecConflict) || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+	for _, call := range w.calls[before:] {
+		if call != "status" {
+			t.Errorf("%s was called", call)
+		}
+	}
+	for _, same := range []string{"driver=auto", "driver=fake", "disk-size=20480", "kubernetes-version=stable", "dns-domain=one.test"} {
+		if err := w.start(same); err != nil {
+			t.Errorf("%s: %v", same, err)
+		}
+	}
+}
+
+func TestAddonsAndFlagsOfComponentsAreProvisionedAgain(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.start("addons=metrics-server"); err != nil || w.count("provision") != 2 {
+		t.Fatal(err, w.calls)
+	}
+	w.on["provision"] = func() error { return fail.New(fail.ControlPlaneFailed, "wrong flag") }
+	if err := w.start("extra-config=apiserver.x=1"); !fail.Is(err, fail.ControlPlaneFailed) {
+		t.Error(err)
+	}
+	if n := w.count("provision"); n != 4 {
+		t.Errorf("the previous settings were not put back: %d", n)
+	}
+	if record := w.record(); len(record.Spec.ExtraConfig) > 0 || len(record.Spec.Addons) != 1 {
+		t.Errorf("%+v", record.Spec)
+	}
+}
+
+func TestUnfinishedClusterIsBegunAnewWhenSomethingElseIsWished(t *testing.T) {
+	w := newWorld(t)
+	w.on["provision"] = func() error { return errors.New("broken") }
+	if w.start("disk-size=10g") == nil {
+		t.Fatal("it succeeded")
+	}
+	uuid := w.record().Machine.UUID
+	delete(w.on, "provision")
+	if err := w.start("disk-size=12g"); err != nil {
+		t.Fatal(err)
+	}
+	if record := w.record(); record.Machine.UUID == uuid || record.Spec.DiskSize.String() != "12GiB" || w.count("delete") != 1 {
+		t.Errorf("%+v", record)
+	}
+}
+
+func TestDeleteOnFailure(t *testing.T) {
+	w := newWorld(t)
+	w.on["provision"] = func() error { return errors.New("broken") }
+	if w.start("delete-on-failure=true") == nil || len(w.left()) > 0 {
+		t.Errorf("left behind: %v", w.left())
+	}
+}
+
+func TestUnfinishedDeleteIsEndedByStart(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	w.on["delete"] = func() error { return errors.New("busy") }
+	if _, err := w.manager().Delete(context.Background(), "dory"); err == nil || w.record().Phase != Deleting {
+		t.Fatal(err)
+	}
+	delete(w.on, "delete")
+	uuid := w.record().Machine.UUID
+	if err := w.start(); err != nil || w.record().Machine.UUID == uuid {
+		t.Error(err)
+	}
+	w.deleted()
+}
+
+func TestForeignContextIsNotTaken(t *testing.T) {
+	w := newWorld(t)
+	text := "apiVersion: v1\nkind: Config\ncontexts: [{name: dory, context: {cluster: c, user: u}}]\n"
+	os.WriteFile(os.Getenv("KUBECONFIG"), []byte(text), 0o600)
+	if err := w.start(); !fail.Is(err, fail.KubeconfigTaken) || len(w.calls) > 0 || len(w.left()) > 0 {
+		t.Error(err, w.calls, w.left())
+	}
+}
+
+func TestMachineThatEndsEndsTheStart(t *testing.T) {
+	w := newWorld(t)
+	w.on["provision"] = func() error {
+		fakeDriver{w}.set(w.record().Machine, drivers.Stopped)
+		w.eventually(func() bool { return w.count("status") > 1 })
+		return errors.New("connection lost")
+	}
+	if err := w.start(); !fail.Is(err, fail.MachineEnded) {
+		t.Error(err)
+	}
+}
