@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -173,52 +174,42 @@ func settle(path string, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	old, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+	// Nothing here needs to survive a power cut.
+	old, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true})
 	if err != nil {
 		return err
 	}
 	defer old.Close()
-	compact, err := bolt.Open(path+".new", 0o600, nil)
-	if err != nil {
-		return err
-	}
-	defer compact.Close()
-	err = old.View(func(from *bolt.Tx) error {
-		return compact.Update(func(to *bolt.Tx) error {
-			return from.ForEach(func(name []byte, bucket *bolt.Bucket) error {
-				copied, err := to.CreateBucket(name)
-				if err != nil {
-					return err
-				}
-				return copyBucket(copied, bucket, stamp)
-			})
-		})
+	err = old.Update(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(_ []byte, bucket *bolt.Bucket) error { return setTimes(bucket, stamp) })
 	})
 	if err != nil {
 		return err
 	}
-	if err := compact.Close(); err != nil {
+	compact, err := bolt.Open(path+".new", 0o600, &bolt.Options{NoSync: true})
+	if err != nil {
+		return err
+	}
+	defer compact.Close()
+	// A transaction of its own for each key: bolt writes the buckets that a transaction has touched in the order of a Go
+	// map, which is another one every time.
+	const bytesInTransaction = 1
+	if err := bolt.Compact(compact, old, bytesInTransaction); err != nil {
+		return err
+	}
+	if err := errors.Join(compact.Close(), old.Close()); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
 }
 
-func copyBucket(to, from *bolt.Bucket, stamp []byte) error {
-	if err := to.SetSequence(from.Sequence()); err != nil {
-		return err
+func setTimes(bucket *bolt.Bucket, stamp []byte) error {
+	for _, key := range []string{"createdat", "updatedat"} {
+		if bucket.Get([]byte(key)) != nil {
+			if err := bucket.Put([]byte(key), stamp); err != nil {
+				return err
+			}
+		}
 	}
-	return from.ForEach(func(key, value []byte) error {
-		switch string(key) {
-		case "createdat", "updatedat":
-			value = stamp
-		}
-		if value != nil {
-			return to.Put(key, value)
-		}
-		copied, err := to.CreateBucket(key)
-		if err != nil {
-			return err
-		}
-		return copyBucket(copied, from.Bucket(key), stamp)
-	})
+	return bucket.ForEachBucket(func(key []byte) error { return setTimes(bucket.Bucket(key), stamp) })
 }
