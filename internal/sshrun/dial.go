@@ -31,9 +31,11 @@ var ErrHostKey = errors.New("the machine's SSH host key is not the one on record
 
 const (
 	// A user-mode network accepts a connection long before the guest listens, and retransmits into it ever more rarely;
-	// so fresh attempts overlap, and the first banner wins.
-	attemptEvery = 100 * time.Millisecond
-	attemptLimit = 5 * time.Second
+	// so fresh attempts overlap, and the first banner wins. They are few: in a slow guest that does listen, each costs a
+	// process.
+	attemptEvery = 200 * time.Millisecond
+	attemptLimit = 3 * time.Second
+	attempts     = 3
 )
 
 // Dial waits until the machine's SSH server sends its banner, and logs in. It goes on trying until ctx ends; the error
@@ -86,12 +88,13 @@ func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
 	defer cancel()
 	var (
 		won     = make(chan net.Conn)
+		places  = make(chan struct{}, attempts)
 		pending sync.WaitGroup
 		mu      sync.Mutex
 		last    error
 	)
 	attempt := func() {
-		defer pending.Done()
+		defer func() { <-places; pending.Done() }()
 		conn, err := banner(ctx, addr)
 		if err != nil {
 			mu.Lock()
@@ -111,8 +114,12 @@ func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
 	tick := time.NewTicker(attemptEvery)
 	defer tick.Stop()
 	for {
-		pending.Add(1)
-		go attempt()
+		select {
+		case places <- struct{}{}:
+			pending.Add(1)
+			go attempt()
+		default:
+		}
 		select {
 		case conn := <-won:
 			return conn, nil
