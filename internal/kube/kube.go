@@ -76,15 +76,19 @@ func (c *Cluster) Get(ctx context.Context, path string) (string, error) {
 	return string(body), err
 }
 
-// pollEvery is how often a server is asked that cannot be watched yet; the connection is kept, so asking is cheap.
-const pollEvery = 50 * time.Millisecond
+// A server that does not answer yet cannot be watched, so it is asked again and again; but an answer may cost a slow server
+// 100 ms of processor time that it needs for getting ready. So the pause grows with what the last answer took.
+const (
+	shortestPause = 50 * time.Millisecond
+	longestPause  = time.Second
+	pauseFactor   = 4
+)
 
 // WaitReady returns when the API server is ready. If ctx ends before, the error has the last reason.
 func (c *Cluster) WaitReady(ctx context.Context) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	var last error
 	for {
+		asked := time.Now()
 		err := c.Ready(ctx)
 		if err == nil {
 			return nil
@@ -92,10 +96,11 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 		if last == nil || ctx.Err() == nil { // that time ran out says less than what was the matter before
 			last = err
 		}
+		pause := min(max(pauseFactor*time.Since(asked), shortestPause), longestPause)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the API server: %w", errors.Join(ctx.Err(), last))
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -4,15 +4,20 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"time"
 )
 
-// An API server on the same node can be asked often: a refused connection costs next to nothing, and once it listens the
-// connection is kept.
-const askEvery = 100 * time.Millisecond
+// A refused connection costs next to nothing; an answer of a server that is still starting takes processor time from it,
+// so the pause grows with what the last one took.
+const (
+	shortestPause = 100 * time.Millisecond
+	longestPause  = time.Second
+	pauseFactor   = 4
+)
 
 // waitReady returns when a GET of the address answers 200. It has no limit of its own: systemd has one.
 func waitReady(address, caFile string) error {
@@ -32,12 +37,14 @@ func waitReady(address, caFile string) error {
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
 	}
 	for {
+		asked := time.Now()
 		if response, err := client.Get(address); err == nil {
+			io.Copy(io.Discard, response.Body) // or the connection could not be used again
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
 				return nil
 			}
 		}
-		time.Sleep(askEvery)
+		time.Sleep(min(max(pauseFactor*time.Since(asked), shortestPause), longestPause))
 	}
 }
