@@ -102,7 +102,7 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	}
 	s := &start{held: h, plan: plan, options: wanted.Options, before: before}
 	if plan.Action == Create {
-		return s, h.checkContext()
+		return s, h.checkContext(ctx)
 	}
 	copied := *before
 	h.record = &copied
@@ -121,12 +121,17 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 }
 
 // checkContext refuses a name that the kubeconfig has for something which is not dory's.
-func (h *held) checkContext() error {
+func (h *held) checkContext(ctx context.Context) error {
 	whose, err := kubeconfig.Whose(h.name, h.Dirs.State)
-	if err == nil && whose == kubeconfig.Foreign {
-		err = fail.New(fail.KubeconfigTaken, "the kubeconfig has a context %q that dory did not make", h.name)
+	switch {
+	case err != nil:
+		return err
+	case whose == kubeconfig.Foreign:
+		return fail.New(fail.KubeconfigTaken, "the kubeconfig has a context %q that dory did not make", h.name)
+	case whose == kubeconfig.Another:
+		progress.From(ctx).Warn(fmt.Sprintf("the context %q, of a cluster with another DORY_HOME, will lead to this one", h.name))
 	}
-	return err
+	return nil
 }
 
 // run is the way of a start.

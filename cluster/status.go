@@ -76,8 +76,11 @@ func (m *Manager) Status(ctx context.Context, name string) (Status, error) {
 	}
 	s.Kubeconfig = s.Host
 	if s.Host == string(drivers.Stopped) || s.Host == string(drivers.Absent) {
-		if record.Phase != Made {
+		switch record.Phase {
+		case Making:
 			s.Reasons = append(s.Reasons, fmt.Sprintf("the last start did not end; 'dory start -p %s' goes on", name))
+		case Deleting:
+			s.Reasons = append(s.Reasons, fmt.Sprintf("the last delete did not end; 'dory delete -p %s' goes on", name))
 		}
 		return s, nil
 	}

@@ -78,6 +78,7 @@ func (l level) Set(text string) error {
 
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
+	a.named = func() bool { return flags.Changed("profile") }
 	stringFlag(flags, &a.profile, "profile", "p", "", "the cluster `NAME` (default dory)")
 	stringFlag(flags, &a.output, "output", "o", "text", "`FORMAT` of the answer: text or json")
 	flags.VarPF(level{&a.verbose}, "verbose", "v", "say more, on stderr").NoOptDefVal = "more"

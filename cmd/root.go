@@ -30,10 +30,10 @@ type app struct {
 	Streams
 	dirs    home.Dirs
 	profile string
+	named   func() bool // whether --profile was given
 	output  string
 	verbose int
 	manager *cluster.Manager
-	events  bool // the command reports by events when -o json was given
 }
 
 // exitCode ends the program with a code and without a word: what had to be said was said.
@@ -128,6 +128,9 @@ func (a *app) begin() error {
 // name is the cluster that is meant: the flag's, the environment's, the user's, or the default.
 func (a *app) name() (string, error) {
 	name := a.profile
+	if a.named != nil && a.named() && name == "" {
+		return "", cluster.CheckName("") // an empty variable of a script must not mean the default cluster
+	}
 	if name == "" {
 		name = os.Getenv("DORY_PROFILE")
 	}
@@ -140,7 +143,7 @@ func (a *app) name() (string, error) {
 			name = fmt.Sprint(chosen)
 		}
 	}
-	if name == "" && a.profile == "" {
+	if name == "" {
 		name = cluster.DefaultName
 	}
 	return name, cluster.CheckName(name)

@@ -56,9 +56,10 @@ func TestPlainTextHasALinePerStepAndNoEscapes(t *testing.T) {
 	ctx := With(context.Background(), text)
 	Do(ctx, Step{Name: "a", Title: "Doing a"}, func(context.Context) (string, error) { return "fine", nil })
 	Do(ctx, Step{Name: "b", Title: "Doing b"}, func(context.Context) (string, error) { return "", errors.New("x") })
+	Do(ctx, Step{Name: "c", Title: "Doing c"}, func(context.Context) (string, error) { return "", context.Canceled })
 	text.Warn("careful")
 	text.Close()
-	want := "✓    0.0s  Doing a: fine\n✗    0.0s  Doing b: did not succeed\n! warning: careful\n"
+	want := "✓    0.0s  Doing a: fine\n✗    0.0s  Doing b: did not succeed\n-    0.0s  Doing c: cut short\n! warning: careful\n"
 	if out.String() != want {
 		t.Errorf("got %q", out.String())
 	}

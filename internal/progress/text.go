@@ -1,6 +1,8 @@
 package progress
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -96,6 +98,9 @@ func (t *Text) StepDone(s Step, took time.Duration, result string, err error) {
 	}
 	if err != nil {
 		text, mark, color = s.Title+": did not succeed", "✗", red
+	}
+	if errors.Is(err, context.Canceled) { // by what failed elsewhere, or by Ctrl-C
+		text, mark, color = s.Title+": cut short", "-", faint
 	}
 	t.line(mark, color, fmt.Sprintf("%6.1fs  %s", took.Seconds(), text))
 }
