@@ -198,7 +198,7 @@ type fakeAPI struct{ w *world }
 
 func (a fakeAPI) Ready(context.Context) error          { return a.w.call("ready") }
 func (a fakeAPI) WaitReady(context.Context) error      { return nil }
-func (a fakeAPI) Wait(context.Context, []string) error { return nil }
+func (a fakeAPI) Wait(context.Context, []string) error { return a.w.call("wait") }
 func (a fakeAPI) Get(context.Context, string) (string, error) {
 	return `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, a.w.call("get")
 }

@@ -35,7 +35,11 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 	// Not longer than it is worth: whatever does not hold soon is the long way's to look into.
 	limited, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
-	if client.Ready(limited) != nil || client.Wait(limited, wait) != nil {
+	holds := func() error { return client.Wait(limited, wait) } // which asks the API server for its health first
+	if len(wait) == 0 {
+		holds = func() error { return client.Ready(limited) }
+	}
+	if holds() != nil {
 		return nil
 	}
 	started := s.summary()

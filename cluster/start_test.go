@@ -30,7 +30,7 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	if err != nil || !started.Nothing || !started.Current {
 		t.Errorf("%+v, %v", started, err)
 	}
-	if again := strings.Join(w.calls[before:], " "); again != "status ready" {
+	if again := strings.Join(w.calls[before:], " "); again != "status wait" {
 		t.Errorf("a second start does %s", again)
 	}
 	for _, path := range w.left() {

@@ -7,17 +7,14 @@
 package kubeconfig
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/dorykube/dory/internal/atomicfile"
 	"github.com/dorykube/dory/internal/fail"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 )
@@ -219,135 +216,4 @@ func Write(path string, e Entry) error {
 		return err
 	}
 	return atomicfile.Write(path, text, 0o600)
-}
-
-func (e Entry) cluster() *api.Cluster {
-	return &api.Cluster{Server: e.Server, CertificateAuthority: e.CAFile, CertificateAuthorityData: e.CA, Extensions: e.mark()}
-}
-
-func (e Entry) user() *api.AuthInfo {
-	return &api.AuthInfo{ClientCertificate: e.CertFile, ClientKey: e.KeyFile,
-		ClientCertificateData: e.Cert, ClientKeyData: e.Key, Extensions: e.mark()}
-}
-
-func (e Entry) mark() map[string]runtime.Object {
-	text, err := json.Marshal(mark{Owner: e.Owner})
-	if err != nil {
-		panic(err) // a struct of a string always marshals
-	}
-	return map[string]runtime.Object{markName: &runtime.Unknown{Raw: text, ContentType: runtime.ContentTypeJSON}}
-}
-
-func readMark(extensions map[string]runtime.Object, owner string) Owner {
-	unknown, ok := extensions[markName].(*runtime.Unknown)
-	if !ok {
-		return Foreign
-	}
-	var m mark
-	if json.Unmarshal(unknown.Raw, &m) != nil {
-		return Foreign
-	}
-	if m.Owner != owner {
-		return Another
-	}
-	return Ours
-}
-
-// ownerOf says whose the entries of a file are: the most foreign of them counts.
-func ownerOf(config *api.Config, name, owner string) Owner {
-	whose := Nobody
-	if c := config.Contexts[name]; c != nil {
-		whose = max(whose, readMark(c.Extensions, owner))
-	}
-	if c := config.Clusters[name]; c != nil {
-		whose = max(whose, readMark(c.Extensions, owner))
-	}
-	if u := config.AuthInfos[name]; u != nil {
-		whose = max(whose, readMark(u.Extensions, owner))
-	}
-	return whose
-}
-
-// loaded is a kubeconfig file.
-type loaded struct {
-	path   string
-	config *api.Config
-	before []byte // as clientcmd writes the config that was read
-}
-
-func load(paths []string) ([]loaded, error) {
-	files := make([]loaded, 0, len(paths))
-	for _, path := range paths {
-		config, err := clientcmd.LoadFromFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			config = api.NewConfig()
-		} else if err != nil {
-			return nil, fail.Wrap(fail.KubeconfigBad, err, "read the kubeconfig %s", path)
-		}
-		before, err := clientcmd.Write(*config)
-		if err != nil {
-			return nil, fail.Wrap(fail.KubeconfigBad, err, "read the kubeconfig %s", path)
-		}
-		files = append(files, loaded{path, config, before})
-	}
-	return files, nil
-}
-
-// modify changes the files under their locks, and writes those that are different afterwards.
-func modify(paths []string, change func([]loaded)) error {
-	unlock, err := lockAll(paths)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	files, err := load(paths)
-	if err != nil {
-		return err
-	}
-	change(files)
-	for _, f := range files {
-		text, err := clientcmd.Write(*f.config)
-		if err == nil && slices.Equal(text, f.before) {
-			continue
-		}
-		if err == nil {
-			err = write(f.path, text)
-		}
-		if err != nil {
-			return fail.Wrap(fail.KubeconfigBad, err, "write the kubeconfig %s", f.path)
-		}
-	}
-	return nil
-}
-
-// write keeps the mode of a file that exists.
-func write(path string, text []byte) error {
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return atomicfile.Write(path, text, mode)
-}
-
-// find returns the file of that path; load has read it.
-func find(files []loaded, path string) *loaded {
-	for i := range files {
-		if files[i].path == path {
-			return &files[i]
-		}
-	}
-	return &files[0]
-}
-
-// current returns the file whose current context counts, or else the one that new things go into.
-func current(files []loaded, home *loaded) *loaded {
-	for i := range files {
-		if files[i].config.CurrentContext != "" {
-			return &files[i]
-		}
-	}
-	return home
 }
