@@ -48,6 +48,7 @@ lint: ## formatting, vet, staticcheck
 .PHONY: test-unit
 test-unit: packages ## unit tests, with the race detector
 	CGO_ENABLED=1 go test -race ./...
+	cd bundle/components/containerd && go test ./root
 
 .PHONY: test-cross
 test-cross: ## build and vet for the other platforms
