@@ -166,6 +166,15 @@ func unitLinks(files []file) []link {
 	return links
 }
 
+// toolLinks make what a person wants on a node be found without a login shell: 'dory ssh -- kubectl get pods' just works.
+func toolLinks() []link {
+	links := []link{{"/root/.kube/config", "/etc/kubernetes/admin.conf"}}
+	for _, tool := range []string{"kubectl", "ctr", "containerd", "runc", "kubelet"} {
+		links = append(links, link{"/usr/local/bin/" + tool, "/opt/dory/bundle/bin/" + tool})
+	}
+	return links
+}
+
 // archive writes files and links as a tar stream for "tar -x -C /".
 func archive(files []file, links []link) ([]byte, error) {
 	var out bytes.Buffer

@@ -120,7 +120,7 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 	identity := file{path: "identity", content: append(n.authority.Cluster.CertPEM(), n.authority.FrontProxy.CertPEM()...)}
 	names := file{path: "names", content: fmt.Append(nil, apiServerLeaf(n.settings))}
 	stamp := digest(append(static, identity, names))
-	tar, err := archive(append(static, secrets...), unitLinks(static))
+	tar, err := archive(append(static, secrets...), append(unitLinks(static), toolLinks()...))
 	if err != nil {
 		return "", err
 	}
