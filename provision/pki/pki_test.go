@@ -24,6 +24,9 @@ func TestOpenMakesOnceAndReadsAgain(t *testing.T) {
 		t.Error("the authority that was read is not the one that was made")
 	}
 	filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			t.Fatal(err)
+		}
 		info, err := entry.Info()
 		if err != nil {
 			t.Fatal(err)
