@@ -62,6 +62,10 @@ test-cross: ## build and vet for the other platforms
 test-vm: build artifacts ## tests on real VMs
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
 
+.PHONY: test-faults
+test-faults: build artifacts ## interruption in every step, a full disk, every setting: long, and not part of 'make test' yet
+	go test -tags vm,faults -count=1 -timeout $(VM_TEST_TIMEOUT) -run 'TestInterruptedInEveryStep|TestSettings|TestDiskFull' ./test
+
 .PHONY: bench
 bench: build artifacts ## time everything a user waits for, on real VMs
 	go run ./bench
