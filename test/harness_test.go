@@ -152,6 +152,11 @@ func (d *dory) eventually(what string, limit time.Duration, f func() error) {
 	d.t.Fatalf("%s: not after %v: %v", what, limit, err)
 }
 
+// errorString is a reason for eventually to try again.
+type errorString string
+
+func (e errorString) Error() string { return string(e) }
+
 // processes returns the pids of the machines of this home: their command lines name its files.
 func (d *dory) processes() []int {
 	var pids []int

@@ -1,4 +1,4 @@
-//go:build vm
+//go:build vm && faults
 
 package test
 
@@ -35,10 +35,6 @@ func pause(t *testing.T, d *dory) {
 		return nil
 	})
 }
-
-type errorString string
-
-func (e errorString) Error() string { return string(e) }
 
 func stopAndStart(t *testing.T, d *dory) {
 	server := d.server()
