@@ -38,15 +38,15 @@ type step struct {
 	do          func(*node, context.Context) (result string, err error)
 }
 
-// steps make a machine a node. Each looks first and does nothing where nothing is to be done. Everything after etcd is
-// bound by the processor, so nothing starts before it can get on: the kubelet needs an API server that listens, everybody
-// else one whose RBAC rules are there.
+// steps make a machine a node. Each looks first and does nothing where nothing is to be done. Almost everything is bound by
+// the processor, so nothing starts before it can get on: who talks to the API server needs one whose RBAC rules are there.
+// The kubelet has work of its own before, and the API server leaves it a processor until it listens.
 var steps = []step{
 	{"files", "Putting files and keys onto the node", nil, (*node).putFiles},
 	{"etcd", "Starting etcd", []string{"files"}, startUnits("etcd")},
 	{"runtime", "Starting containerd", []string{"files"}, startUnits("containerd")},
 	{"apiserver", "Starting the API server", []string{"etcd"}, startUnits("kube-apiserver")},
-	{"kubelet", "Starting the kubelet", []string{"runtime", "apiserver"}, startUnits("kubelet")},
+	{"kubelet", "Starting the kubelet", []string{"runtime"}, startUnits("kubelet")},
 	{"readyz", "Waiting for the API server", []string{"apiserver"}, (*node).awaitAPIServer},
 	{"controllers", "Starting controllers, scheduler and proxy", []string{"readyz"},
 		startUnits("kube-controller-manager", "kube-scheduler", "kube-proxy")},
