@@ -50,14 +50,25 @@ type (
 		Pause(ctx context.Context, m Machine) error
 		Unpause(ctx context.Context, m Machine) error
 	}
-	// Freezer is a driver that can write a running machine's memory, device state and disk into a directory, ending the
-	// machine. What it writes can be forked any number of times.
+	// Freezer is a driver that can halt a running machine whose Freezable is set and move its memory, device state and disk
+	// into a directory, ending the machine. What is there afterwards is never run itself, only forked, any number of times.
 	Freezer interface {
+		// Freeze makes dir (0700, its files 0600). A failure leaves no dir, and the machine ended or running.
 		Freeze(ctx context.Context, m Machine, dir string) error
 	}
 	// Forker is a driver that can start a new machine out of a frozen one: memory mapped copy-on-write, disk overlaid.
 	Forker interface {
+		// Fork makes m, which must be absent, and returns when it executes; its host ports are its own, everything in it is
+		// as it was frozen. Of m, whatever the guest can see must equal the frozen machine's, but for name, UUID and key: they
+		// count from the next boot on. Afterwards m is a machine like any other, and needs the frozen directory no more. A
+		// frozen machine that cannot be forked is fail.TemplateUnusable, and m is absent then.
 		Fork(ctx context.Context, m Machine, frozen string) (Status, error)
+	}
+	// Saver is a driver that can write a running machine's whole state to disk and end it, so that its memory is free.
+	Saver interface {
+		// Save leaves the machine Stopped. The next Start resumes it (Status.Resumed), or, if that is not possible, boots it
+		// from its disk and says why (Status.NotResumed); the caller has had the guest sync its file systems before.
+		Save(ctx context.Context, m Machine) error
 	}
 	// Fingerprinter is a driver that can name everything of its own that shapes a frozen machine: the hypervisor's
 	// binary and version, machine type, CPU model, accelerator, device list. It becomes part of a template's key.
@@ -86,6 +97,9 @@ type Machine struct {
 
 	Accel     string `json:"accel"`     // auto, kvm, hvf, whpx or tcg
 	Ephemeral bool   `json:"ephemeral"` // the guest's flushes need not reach the host's disk
+
+	// Freezable keeps the machine's memory in a file, from which Freeze need not copy it.
+	Freezable bool `json:"freezable,omitempty"`
 }
 
 // Forward makes a TCP port of the machine reachable at a port of 127.0.0.1.
@@ -111,7 +125,7 @@ const (
 // Status is what a driver found out about a machine.
 type Status struct {
 	State  State
-	Reason string // why the state is Unknown, or what the machine died of; empty otherwise
+	Reason string // why the state is Unknown or Paused, or what the machine died of; empty otherwise
 	// SSH is host:port where the machine's SSH server can be reached, whether or not it answers yet. Empty unless running.
 	SSH string
 	// Forwards are the machine's forwards with the host ports that are really in use. Empty unless running.
@@ -121,6 +135,9 @@ type Status struct {
 	// Accel is the accelerator in use, and AccelReason why it was chosen, as a sentence. Empty unless running.
 	Accel, AccelReason string
 	PID                int // of the hypervisor's process on this computer; 0: none
+	// Resumed: this Start let a saved machine go on. NotResumed: it booted instead, for this reason.
+	Resumed    bool
+	NotResumed string
 }
 
 // HostPort returns the port of 127.0.0.1 that the named forward has, or 0.

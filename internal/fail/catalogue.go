@@ -29,6 +29,8 @@ var (
 	KubeconfigTaken = Kind{"HOST_KUBECONFIG_TAKEN", 31, "the kubeconfig has a context of the cluster's name that is somebody else's", "choose another name with -p, or rename that context"}
 	KubeconfigBad   = Kind{"HOST_KUBECONFIG", 38, "the kubeconfig file cannot be read or written", "mend or move the named file, then 'dory update-context'"}
 
+	TemplateUnusable = Kind{"DRV_TEMPLATE_UNUSABLE", 58, "a template cannot be forked", "'dory template delete' removes it, and the next start makes it anew; --no-template goes without"}
+
 	QEMUMissing    = Kind{"DRV_QEMU_MISSING", 55, "QEMU is not installed", "install it: 'sudo apt-get install qemu-system-x86' (Debian, Ubuntu), 'sudo dnf install qemu-kvm' (Fedora), 'brew install qemu' (macOS)"}
 	QEMUFailed     = Kind{"DRV_QEMU_FAILED", 50, "QEMU ended or refused to start", "the evidence above is QEMU's own; 'dory logs --problems' shows more"}
 	KVMUnusable    = Kind{"DRV_KVM_UNUSABLE", 59, "the accelerator that was asked for does not run a guest", "leave --accel out, and dory takes what works"}
