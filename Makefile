@@ -42,8 +42,8 @@ test: lint test-unit test-cross artifacts test-vm ## everything: lint, unit test
 lint: ## formatting, vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags vm,faults ./...
-	go tool staticcheck -tags vm,faults ./...
+	go vet -tags vm ./...
+	go tool staticcheck -tags vm ./...
 
 .PHONY: test-unit
 test-unit: packages ## unit tests, with the race detector
@@ -61,10 +61,6 @@ test-cross: ## build and vet for the other platforms
 .PHONY: test-vm
 test-vm: build artifacts ## tests on real VMs
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
-
-.PHONY: test-faults
-test-faults: build artifacts ## a cluster's whole life, interruption in every step, a full disk, every setting: not in 'make test' until seen green
-	go test -tags vm,faults -count=1 -timeout $(VM_TEST_TIMEOUT) ./test
 
 .PHONY: bench
 bench: build artifacts ## time everything a user waits for, on real VMs

@@ -1,4 +1,4 @@
-//go:build vm && faults
+//go:build vm
 
 package test
 

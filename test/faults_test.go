@@ -1,4 +1,4 @@
-//go:build vm && faults
+//go:build vm
 
 package test
 
@@ -81,28 +81,55 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestDiskFull puts the home onto a file system that is too small for a machine's disk to fill up.
+// TestDiskFull puts the home onto a small file system: too small to begin with, and full once the guest runs.
 func TestDiskFull(t *testing.T) {
+	t.Run("before", func(t *testing.T) { diskFull(t, "16m", func(*dory) {}) })
+	t.Run("while the disk grows", func(t *testing.T) {
+		diskFull(t, "320m", func(d *dory) {
+			d.eventually("the machine runs", time.Minute, func() error {
+				if len(d.processes()) == 0 {
+					return errorString("no machine yet")
+				}
+				return nil
+			})
+			var fs syscall.Statfs_t
+			if err := syscall.Statfs(d.home, &fs); err != nil {
+				t.Error(err)
+			}
+			filler := make([]byte, max(0, int64(fs.Bavail)*fs.Bsize-4<<20))
+			if err := os.WriteFile(filepath.Join(d.home, "filler"), filler, 0o600); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+// diskFull starts a cluster on a file system of the size; meanwhile is done while it starts.
+func diskFull(t *testing.T, size string, meanwhile func(*dory)) {
 	d := newDory(t)
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=48m,mode=0700", "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size+",mode=0700", "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Fatalf("mount a small file system: %v: %s", err, out)
 	}
+	small := &dory{t: t, home: dir, env: append(d.env, "DORY_HOME="+dir)}
 	t.Cleanup(func() {
-		d.run(commandLimit, "delete", "--all")
+		small.run(commandLimit, "delete", "--all")
 		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
 			t.Errorf("umount: %v: %s", err, out)
 		}
 	})
-	small := &dory{t: t, home: dir, env: append(d.env, "DORY_HOME="+dir)}
 	if artifacts, err := os.Readlink(filepath.Join(d.home, "cache", "artifacts")); err == nil {
 		os.Mkdir(filepath.Join(dir, "cache"), 0o700)
 		os.Symlink(artifacts, filepath.Join(dir, "cache", "artifacts"))
 	}
+	done := make(chan struct{})
+	go func() { meanwhile(small); close(done) }()
 	r := small.expect(26, startLimit, "start", "--wait-timeout", "5m")
+	<-done
 	if !strings.Contains(r.stderr, "RSRC_DISK") {
 		t.Errorf("the error does not say that the disk is full: %s", r.stderr)
 	}
+	t.Log(r.stderr)
 	small.must(commandLimit, "delete")
 	if left := small.processes(); len(left) != 0 {
 		t.Errorf("processes left: %v", left)
