@@ -116,27 +116,41 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Certificates are new each time; what they hang on is not.
-	identity := file{path: "identity", content: append(n.authority.Cluster.CertPEM(), n.authority.FrontProxy.CertPEM()...)}
-	names := file{path: "names", content: fmt.Append(nil, apiServerLeaf(n.settings))}
-	stamp := digest(append(static, identity, names))
+	stamp, err := filesStamp(n.settings, n.authority)
+	if err != nil {
+		return "", err
+	}
 	tar, err := archive(append(static, secrets...), append(unitLinks(static), toolLinks()...))
 	if err != nil {
 		return "", err
 	}
 	var out bytes.Buffer
-	script := fmt.Sprintf(installScript, stamp)
+	script := fmt.Sprintf(installScript, stampFile, stamp)
 	if err := n.Run(ctx, Cmd{Shell: script, Stdin: bytes.NewReader(tar), Stdout: &out}); err != nil {
 		return "", guestError(fail.GuestCommand, err, "put files onto the node")
 	}
 	return strings.TrimSpace(out.String()), nil
 }
 
+// stampFile says on the node which files it has.
+const stampFile = "/var/lib/dory/files.stamp"
+
+// filesStamp names what is installed. Certificates are new each time; what they hang on is not.
+func filesStamp(s Settings, a *pki.Authority) (string, error) {
+	static, err := staticFiles(s)
+	if err != nil {
+		return "", err
+	}
+	identity := file{path: "identity", content: append(a.Cluster.CertPEM(), a.FrontProxy.CertPEM()...)}
+	names := file{path: "names", content: fmt.Append(nil, apiServerLeaf(s))}
+	return digest(append(static, identity, names)), nil
+}
+
 // installScript unpacks standard input. The stamp is written last, so that an install which was cut short is done again.
 // Units that were never loaded need no daemon-reload, which costs a second in an emulated guest.
 const installScript = `set -e
 mkdir -p /var/lib/dory
-stamp=/var/lib/dory/files.stamp want=%s
+stamp=%s want=%s
 if [ "$(cat $stamp 2>/dev/null)" = $want ]; then cat >/dev/null; systemctl start dory-bundle; echo unchanged; exit 0; fi
 again=; if [ -e $stamp ]; then again=yes; rm $stamp; fi
 tar -x --no-same-owner -C /

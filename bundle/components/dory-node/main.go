@@ -7,14 +7,28 @@ import (
 	"os"
 )
 
-const usage = "usage: dory-node wait-ready URL CA-FILE"
+const usage = `usage: dory-node wait-ready URL CA-FILE
+       dory-node renew <ARCHIVE
+       dory-node finish-renewal
+       dory-node set-clock NANOSECONDS`
 
 func main() {
-	if len(os.Args) != 4 || os.Args[1] != "wait-ready" {
+	args := os.Args[1:]
+	var err error
+	switch {
+	case len(args) == 3 && args[0] == "wait-ready":
+		err = waitReady(args[1], args[2])
+	case len(args) == 1 && args[0] == "renew":
+		err = renew(os.Stdin)
+	case len(args) == 1 && args[0] == "finish-renewal":
+		err = finishRenewal()
+	case len(args) == 2 && args[0] == "set-clock":
+		err = setClock(args[1])
+	default:
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
-	if err := waitReady(os.Args[2], os.Args[3]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// renew makes a forked node its own. The archive's entries are done one by one, in their order: the sender begins with
+// entropy and clock, since what the machine has of both is its template's.
+//
+//	entropy     bytes for the kernel's random pool
+//	clock       nanoseconds since 1970, UTC, as text
+//	hostname    the machine's name
+//	machine-id  32 hexadecimal digits
+//	/...        a file, put into its place whole
+func renew(in io.Reader) error {
+	// What stands there now is the template's key; its file is replaced below, not written to.
+	if err := os.Link(accountKey, previousAccountKey); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	archive := tar.NewReader(in)
+	for {
+		header, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		content, err := io.ReadAll(archive)
+		if err != nil {
+			return err
+		}
+		if err := renewOne(header, content); err != nil {
+			return fmt.Errorf("%s: %w", header.Name, err)
+		}
+	}
+	// The server reads its host keys when it starts; sessions outlive that.
+	if err := reloadServer(); err != nil {
+		return err
+	}
+	fmt.Println("renewed") // components reload their files meanwhile
+	err := exec.Command("systemctl", "start", "--no-block", "dory-renewal").Run()
+	syscall.Sync() // what a start made outlives a power cut from its end on
+	return err
+}
+
+func renewOne(header *tar.Header, content []byte) error {
+	text := strings.TrimSpace(string(content))
+	switch header.Name {
+	case "entropy":
+		return addEntropy(content)
+	case "clock":
+		return setClock(text)
+	case "hostname":
+		return setHostname(text)
+	case "machine-id":
+		return setMachineID(text)
+	default:
+		return replace(filepath.Join("/", header.Name), content, header.FileInfo().Mode().Perm())
+	}
+}
+
+// Requests of random(4).
+const (
+	rndAddEntropy = 0x40085203
+	rndReseedCRNG = 0x5207
+)
+
+// addEntropy mixes bytes into the kernel's random pool, counts them as full entropy, and has the generator that everybody
+// reads from seeded anew at once. Two forks of one template would otherwise be given the same random numbers.
+func addEntropy(random []byte) error {
+	device, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	var info bytes.Buffer // struct rand_pool_info
+	binary.Write(&info, binary.NativeEndian, int32(len(random)*8))
+	binary.Write(&info, binary.NativeEndian, int32(len(random)))
+	info.Write(random)
+	raw := info.Bytes()
+	if _, _, code := syscall.Syscall(syscall.SYS_IOCTL, device.Fd(), rndAddEntropy, uintptr(unsafe.Pointer(&raw[0]))); code != 0 {
+		return code
+	}
+	if _, _, code := syscall.Syscall(syscall.SYS_IOCTL, device.Fd(), rndReseedCRNG, 0); code != 0 {
+		return code
+	}
+	return nil
+}
+
+// setClock steps the system's clock.
+func setClock(text string) error {
+	nanoseconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return err
+	}
+	now := syscall.NsecToTimeval(nanoseconds)
+	return syscall.Settimeofday(&now)
+}
+
+func setHostname(name string) error {
+	hosts := "127.0.0.1 localhost\n127.0.1.1 " + name + "\n::1 localhost ip6-localhost ip6-loopback\n"
+	return errors.Join(
+		syscall.Sethostname([]byte(name)),
+		replace("/etc/hostname", []byte(name+"\n"), 0o644),
+		replace("/etc/hosts", []byte(hosts), 0o644))
+}
+
+// setMachineID moves the journals along, which are in a directory of that name.
+func setMachineID(id string) error {
+	before, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		return err
+	}
+	for _, journals := range []string{"/var/log/journal/", "/run/log/journal/"} {
+		err := os.Rename(journals+strings.TrimSpace(string(before)), journals+id)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return replace("/etc/machine-id", []byte(id+"\n"), 0o444)
+}
+
+// replace writes a file so that who reads it sees the old or the new one, whole.
+func replace(path string, content []byte, mode os.FileMode) error {
+	temporary := path + ".renew"
+	if err := os.WriteFile(temporary, content, mode); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(temporary, mode), os.Rename(temporary, path))
+}
+
+func reloadServer() error {
+	text, err := os.ReadFile("/run/sshd.pid")
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGHUP)
+}
+
+// The template's service-account key goes on being accepted until pods have tokens of the new one.
+const (
+	accountKey         = "/etc/kubernetes/pki/service-account.pub"
+	previousAccountKey = "/etc/kubernetes/pki/service-account-previous.pub"
+)
+
+// Who starts a cluster uses it at once: what can wait for a moment does. The sum is the time until credentials from
+// inside of the template are refused, and less than a minute.
+const (
+	beforeKubelet = 15 * time.Second
+	beforeRefusal = 30 * time.Second
+)
+
+// finishRenewal runs as the unit dory-renewal, after a renewal and when it was cut short. It does what may come later: the kubelet, started anew, fetches new tokens for the pods there are; then the
+// template's key is forgotten.
+func finishRenewal() error {
+	time.Sleep(beforeKubelet)
+	if out, err := exec.Command("systemctl", "restart", "kubelet", "systemd-journald").CombinedOutput(); err != nil {
+		return fmt.Errorf("restart the kubelet: %w: %s", err, out)
+	}
+	time.Sleep(beforeRefusal)
+	return os.Remove(previousAccountKey)
+}
