@@ -25,10 +25,10 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.
 
 // checkNode refuses a node that is none of the cluster's. Empty is the control plane.
 func checkNode(record *Record, node string) error {
-	if node == "" || node == record.Machine.Name {
+	if node == "" || node == record.Machine.Name || node == record.Settings.NodeName {
 		return nil
 	}
-	return fail.New(fail.GuestMissing, "cluster %q has no node %q; it has %s", record.Name, node, record.Machine.Name)
+	return fail.New(fail.GuestMissing, "cluster %q has no node %q; it has %s", record.Name, node, record.Settings.NodeName)
 }
 
 // runningMachine returns the record of a cluster and the status of its machine, which must run.

@@ -51,12 +51,18 @@ func (s *start) boot(ctx context.Context) (node Node, authority *pki.Authority, 
 		if s.status, err = s.driver.Start(ctx, s.record.Machine); err != nil {
 			return "", err
 		}
+		if s.status.NotResumed != "" {
+			progress.From(ctx).Warn("the machine boots from its disk instead of going on where it was stopped: " + s.status.NotResumed)
+		}
 		s.rememberPorts()
 		if err := s.saveMachine(); err != nil {
 			return "", err
 		}
 		if node, err = s.login(ctx); err != nil {
 			return "", err
+		}
+		if s.status.Resumed {
+			return "it goes on where it was stopped", nil
 		}
 		return s.status.AccelReason, nil
 	})

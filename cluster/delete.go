@@ -35,6 +35,7 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 		return true, err
 	}
 	h.lock.remove()
+	m.sweepTemplates(ctx) // a start that was killed may have been making one
 	return true, nil
 }
 

@@ -197,6 +197,7 @@ func (fakeNode) Close() error                                              { ret
 type fakeAPI struct{ w *world }
 
 func (a fakeAPI) Ready(context.Context) error          { return a.w.call("ready") }
+func (a fakeAPI) DeleteEvents(context.Context) error   { return nil }
 func (a fakeAPI) WaitReady(context.Context) error      { return nil }
 func (a fakeAPI) Wait(context.Context, []string) error { return a.w.call("wait") }
 func (a fakeAPI) Get(context.Context, string) (string, error) {

@@ -26,6 +26,10 @@ type lock struct {
 
 // acquire waits a moment for the lock, and otherwise says who holds it.
 func acquire(ctx context.Context, path, verb string) (*lock, error) {
+	return acquireWithin(ctx, path, verb, lockWait)
+}
+
+func acquireWithin(ctx context.Context, path, verb string, wait time.Duration) (*lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, hostError(err, "make the directory of clusters")
 	}
@@ -44,7 +48,7 @@ func acquire(ctx context.Context, path, verb string) (*lock, error) {
 		if got {
 			continue // the file was removed by a delete between opening and locking it
 		}
-		if time.Since(began) > lockWait {
+		if time.Since(began) > wait {
 			return nil, busy(path)
 		}
 		select {

@@ -37,11 +37,13 @@ type Record struct {
 	Settings provision.Settings `json:"settings"` // what the node was provisioned with last
 	Machine  drivers.Machine    `json:"machine"`
 	// Provisioned names what the node has been provisioned with, to the end; empty: it has not.
-	Provisioned string     `json:"provisioned,omitempty"`
-	HostKey     string     `json:"hostKey,omitempty"` // of the machine's SSH server; empty: never seen
-	Resources   []Resource `json:"resources"`
-	Created     time.Time  `json:"created"`
-	Started     time.Time  `json:"started,omitzero"` // when a start last ended well
+	Provisioned string `json:"provisioned,omitempty"`
+	HostKey     string `json:"hostKey,omitempty"` // of the machine's SSH server; empty: never seen
+	// Template is the key of the template that the machine was forked from; empty: it was booted.
+	Template  string     `json:"template,omitempty"`
+	Resources []Resource `json:"resources"`
+	Created   time.Time  `json:"created"`
+	Started   time.Time  `json:"started,omitzero"` // when a start last ended well
 }
 
 // Resource is something that exists outside of the cluster's directory, or will in a moment.

@@ -13,6 +13,7 @@ import (
 	"github.com/dorykube/dory/internal/kubeconfig"
 	"github.com/dorykube/dory/internal/progress"
 	"github.com/dorykube/dory/internal/sshrun"
+	"github.com/dorykube/dory/provision/pki"
 )
 
 // Started is what came of a start.
@@ -74,6 +75,7 @@ var (
 	machineStep    = progress.Step{Name: "machine", Title: "Making the machine"}
 	bootStep       = progress.Step{Name: "boot", Title: "Booting the machine"}
 	kubeconfigStep = progress.Step{Name: "kubeconfig", Title: "Writing the kubeconfig"}
+	saveStep       = progress.Step{Name: "save", Title: "Saving the machine"}
 	stopStep       = progress.Step{Name: "stop", Title: "Stopping the machine"}
 	deleteStep     = progress.Step{Name: "delete", Title: "Deleting the cluster"}
 	revertStep     = progress.Step{Name: "revert", Title: "Putting the previous settings back"}
@@ -142,6 +144,19 @@ func (s *start) run(ctx context.Context) (*Started, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
+	make := s.fromNothing
+	if s.record.Phase == Making && s.forkable() {
+		make = s.fromTemplate
+	}
+	authority, err := make(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.finish(ctx, authority)
+}
+
+// fromNothing boots the machine and provisions it, as far as that has not been done; or lets it go on where it was saved.
+func (s *start) fromNothing(ctx context.Context) (*pki.Authority, error) {
 	if err := s.makeMachine(ctx); err != nil {
 		return nil, err
 	}
@@ -150,10 +165,10 @@ func (s *start) run(ctx context.Context) (*Started, error) {
 		return nil, err
 	}
 	defer node.Close()
-	if err := s.provision(ctx, node, authority); err != nil {
-		return nil, err
+	if s.status.Resumed && !s.changed {
+		return authority, s.resumed(ctx, node, authority)
 	}
-	return s.finish(ctx, authority)
+	return authority, s.provision(ctx, node, authority)
 }
 
 // prepare checks what a machine is made from, makes way, and writes down what will be.
@@ -224,7 +239,7 @@ func (s *start) begin() error {
 	}
 	s.record.Machine.AuthorizedKey = authorized
 	s.record.Machine.Image, s.record.Machine.Bundle = s.from.image, s.from.bundle
-	s.record.Settings = provisionSettings(s.plan.Spec, s.name, s.from.images)
+	s.record.Settings = provisionSettings(s.plan.Spec, s.from.images)
 	s.record.intend(machineResource, s.record.Machine.UUID)
 	// First what delete goes by if the record is lost: there is never a record without it.
 	return errors.Join(s.files.saveMachine(s.record), s.files.save(s.record))
@@ -246,7 +261,7 @@ func (s *start) update(ctx context.Context, running bool) error {
 		machine.Accel, machine.Ephemeral = s.plan.Spec.Accel, s.plan.Spec.Ephemeral
 		machine.Image, machine.Bundle = s.from.image, s.from.bundle
 	}
-	settings := provisionSettings(s.plan.Spec, s.name, s.from.images)
+	settings := provisionSettings(s.plan.Spec, s.from.images)
 	if s.record.Phase == Making {
 		s.record.Spec, s.record.Settings = s.plan.Spec, settings
 		return s.files.save(s.record)

@@ -47,6 +47,7 @@ type api interface {
 	WaitReady(ctx context.Context) error
 	Wait(ctx context.Context, conditions []string) error
 	Get(ctx context.Context, path string) (string, error)
+	DeleteEvents(ctx context.Context) error
 }
 
 // artifacts are the node image and the bundle that a machine is made from.
@@ -59,9 +60,11 @@ type artifacts struct {
 // parts are the other packages, as a cluster's life uses them; unit tests have others.
 type parts struct {
 	driver    func(name string, o registry.Options) (drivers.Driver, string, error)
+	canFork   func(driver string) bool
 	artifacts func(dirs home.Dirs, version string) (artifacts, error)
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
+	renew     func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, id provision.Identity) error
 	api       func(ca, cert, key []byte, server string) (api, error)
 }
 
@@ -74,6 +77,10 @@ func realParts() parts {
 			}
 			return entry.New(o), entry.Name, nil
 		},
+		canFork: func(name string) bool {
+			entry, err := registry.Choose(name)
+			return err == nil && entry.Capabilities.Fork
+		},
 		artifacts: openArtifacts,
 		dial: func(ctx context.Context, c sshrun.Config) (Node, error) {
 			client, err := sshrun.Dial(ctx, c)
@@ -83,6 +90,7 @@ func realParts() parts {
 			return client, nil
 		},
 		provision: provision.Node,
+		renew:     provision.Renew,
 		api: func(ca, cert, key []byte, server string) (api, error) {
 			return kube.Client(ca, cert, key, server)
 		},
@@ -108,14 +116,17 @@ func openArtifacts(dirs home.Dirs, version string) (artifacts, error) {
 	return artifacts{image.Path, image.Digest, b.Path, b.Digest, b.Manifest.ImageReferences()}, nil
 }
 
+// nodeName is what Kubernetes calls the node, in every cluster: it is part of a template.
+const nodeName = "dory"
+
 // provisionSettings are what a spec means for its node.
-func provisionSettings(s Spec, name string, images map[string]string) provision.Settings {
+func provisionSettings(s Spec, images map[string]string) provision.Settings {
 	port := s.APIServerPort
 	if port == 0 {
 		port = guestAPIPort
 	}
 	return provision.Settings{
-		NodeName: name, NodeIP: machineIP, HostIP: hostIP,
+		NodeName: nodeName, NodeIP: machineIP, HostIP: hostIP,
 		KubernetesVersion: s.KubernetesVersion, Images: images,
 		APIServerPort: port, APIServerNames: s.APIServerNames, APIServerIPs: s.APIServerIPs,
 		PodCIDR: podCIDR, ServiceCIDR: s.ServiceCIDR, DNSDomain: s.DNSDomain,

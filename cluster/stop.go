@@ -8,6 +8,7 @@ import (
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/kubeconfig"
 	"github.com/dorykube/dory/internal/progress"
+	"github.com/dorykube/dory/provision"
 )
 
 // How long a guest may take to power off before it is ended: an emulated one is many times slower.
@@ -22,9 +23,11 @@ const emulated = "tcg"
 // StopOptions are how to stop.
 type StopOptions struct {
 	KeepContext bool // leave the kubeconfig's current context as it is
+	PowerOff    bool // shut the guest down, rather than save it
 }
 
-// Stop powers the cluster's machine off. It says whether there was anything to stop.
+// Stop saves the cluster's machine and ends it, so that its memory is free; a machine that cannot be saved is powered off.
+// It says whether there was anything to stop.
 func (m *Manager) Stop(ctx context.Context, name string, o StopOptions) (stopped bool, err error) {
 	h, err := m.holdExisting(ctx, name, "stop")
 	if err != nil {
@@ -39,13 +42,12 @@ func (m *Manager) Stop(ctx context.Context, name string, o StopOptions) (stopped
 	if status.State == drivers.Stopped || status.State == drivers.Absent {
 		return false, nil
 	}
-	limit := grace
-	if status.Accel == emulated {
-		limit = graceEmulated
+	saver, saves := h.driver.(drivers.Saver)
+	if saves && !o.PowerOff && status.State == drivers.Running && h.record.Phase == Made {
+		err = h.save(ctx, saver)
+	} else {
+		err = h.powerOff(ctx, status)
 	}
-	err = progress.Do(ctx, stopStep, func(ctx context.Context) (string, error) {
-		return name, h.driver.Stop(ctx, h.record.Machine, limit)
-	})
 	if err != nil {
 		return false, h.failed(ctx, err)
 	}
@@ -54,6 +56,32 @@ func (m *Manager) Stop(ctx context.Context, name string, o StopOptions) (stopped
 	}
 	h.log.Info("end", "verb", "stop")
 	return true, err
+}
+
+// save has the guest write out its file systems first: if the machine cannot be resumed one day, it boots from its disk.
+func (h *held) save(ctx context.Context, saver drivers.Saver) error {
+	return progress.Do(ctx, saveStep, func(ctx context.Context) (string, error) {
+		node, err := h.Login(ctx, h.name, "")
+		if err != nil {
+			return "", fail.As(err).WithAdvice("'dory stop --power-off -p %s' ends the machine without saving it", h.name)
+		}
+		err = node.Run(ctx, provision.Cmd{Shell: "sync"})
+		node.Close()
+		if err != nil {
+			return "", fail.Wrap(fail.GuestCommand, err, "write out the node's file systems")
+		}
+		return h.name, saver.Save(ctx, h.record.Machine)
+	})
+}
+
+func (h *held) powerOff(ctx context.Context, status drivers.Status) error {
+	limit := grace
+	if status.Accel == emulated {
+		limit = graceEmulated
+	}
+	return progress.Do(ctx, stopStep, func(ctx context.Context) (string, error) {
+		return h.name, h.driver.Stop(ctx, h.record.Machine, limit)
+	})
 }
 
 // Pause halts the machine's processors; Unpause lets them go on. Both say whether that changed anything.

@@ -85,7 +85,7 @@ func checkKubernetes(s *Spec, _ hostinfo.Host) (err error) {
 	if !slices.Contains(accels, s.Accel) {
 		return oneOf("--accel", s.Accel, accels)
 	}
-	if err := provisionSettings(*s, "node", nil).Validate(); err != nil {
+	if err := provisionSettings(*s, nil).Validate(); err != nil {
 		return fail.Wrap(fail.BadValue, err, "read the settings of Kubernetes")
 	}
 	return nil

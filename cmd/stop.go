@@ -11,10 +11,10 @@ import (
 func (a *app) stopCommand() *cobra.Command {
 	var all, keep, powerOff bool
 	c := &cobra.Command{
-		Use: "stop", Short: "Power the machine off; everything on its disk stays", Args: noArgs,
+		Use: "stop", Short: "Save the machine and free its memory; the next start resumes it", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.each(c, all, func(ctx context.Context, name string) error {
-				stopped, err := a.manager.Stop(ctx, name, cluster.StopOptions{KeepContext: keep})
+				stopped, err := a.manager.Stop(ctx, name, cluster.StopOptions{KeepContext: keep, PowerOff: powerOff})
 				if err == nil {
 					a.changed(name, stopped, "is stopped")
 				}
@@ -24,8 +24,7 @@ func (a *app) stopCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&all, "all", false, "stop all clusters")
 	c.Flags().BoolVar(&keep, "keep-context-active", false, "leave the kubeconfig's current context as it is")
-	c.Flags().BoolVar(&powerOff, "power-off", true, "shut the guest down, which is all that stop does so far")
-	c.Flags().MarkHidden("power-off")
+	c.Flags().BoolVar(&powerOff, "power-off", false, "shut the guest down instead; the next start boots it")
 	return c
 }
 

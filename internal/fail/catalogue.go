@@ -12,6 +12,7 @@ var (
 	BadValue      = Kind{"BAD_VALUE", 14, "a flag or setting has an impossible value", "see 'dory start --help'"}
 	Unsupported   = Kind{"FLAG_UNSUPPORTED", 14, "a flag that dory cannot honour", "leave the flag out"}
 	NoCluster     = Kind{"CLUSTER_NOT_FOUND", 15, "there is no such cluster", "'dory profile list' shows those there are; 'dory start' makes one"}
+	NoTemplate    = Kind{"TEMPLATE_NOT_FOUND", 15, "there is no such template, or more than one", "'dory template list' shows the keys; give enough of one"}
 	ClusterBusy   = Kind{"CLUSTER_BUSY", 11, "another dory process holds the cluster", "wait for it to end, or end it"}
 	ClusterNotUp  = Kind{"CLUSTER_NOT_RUNNING", 13, "the cluster does not run", "start it with 'dory start'"}
 	SpecConflict  = Kind{"SPEC_CONFLICT", 11, "the wish differs from the cluster in something that cannot be changed in place", "leave the flag out, or 'dory delete' and start anew"}

@@ -1,0 +1,169 @@
+package cluster
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/kube"
+	"github.com/dorykube/dory/internal/progress"
+	"github.com/dorykube/dory/internal/sshrun"
+	"github.com/dorykube/dory/provision"
+	"github.com/dorykube/dory/provision/pki"
+)
+
+var (
+	forkStep  = progress.Step{Name: "fork", Title: "Forking the template"}
+	renewStep = progress.Step{Name: "renew", Title: "Giving the cluster an identity of its own"}
+	waitStep  = progress.Step{Name: "wait", Title: "Waiting until everything is ready"}
+)
+
+// fromTemplate makes the cluster out of its template. A template that cannot be forked is made anew, once.
+func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
+	for again := false; ; again = true {
+		template, err := s.template(ctx)
+		if err != nil {
+			return nil, err
+		}
+		authority, err := s.fork(ctx, template)
+		if !fail.Is(err, fail.TemplateUnusable) || again || ctx.Err() != nil {
+			return authority, err
+		}
+		progress.From(ctx).Warn("the template " + template.Key[:12] + " cannot be forked and is made anew: " + fail.As(err).Message)
+		if err := s.removeTemplate(ctx, template.Key); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fork makes the cluster's machine out of the template, and a cluster of its own out of that. Until the renewal has ended
+// the machine is worth nothing: a start that is cut short here begins with another fork.
+func (s *start) fork(ctx context.Context, template *Template) (*pki.Authority, error) {
+	if err := s.driver.Delete(ctx, s.record.Machine); err != nil { // what is left of such a start
+		return nil, err
+	}
+	made := make(chan newIdentity, 1)
+	go func() { made <- makeIdentity(s.files.path(pkiDir), s.record.Machine.AuthorizedKey, s.name) }()
+	var node Node
+	err := progress.Do(ctx, forkStep, func(ctx context.Context) (result string, err error) {
+		node, err = s.forkMachine(ctx, template)
+		return s.status.AccelReason, err
+	})
+	id := <-made
+	if err != nil {
+		return nil, err
+	}
+	defer node.Close()
+	if id.err != nil {
+		return nil, id.err
+	}
+	err = progress.Do(ctx, renewStep, func(ctx context.Context) (string, error) {
+		return s.name, s.renew(ctx, node, id)
+	})
+	return id.authority, err
+}
+
+func (s *start) forkMachine(ctx context.Context, template *Template) (node Node, err error) {
+	s.record.Template = template.Key
+	if s.status, err = s.driver.(drivers.Forker).Fork(ctx, s.record.Machine, template.files.path(frozenDir)); err != nil {
+		return nil, err
+	}
+	template.touch()
+	s.record.made(machineResource, s.record.Machine.UUID)
+	s.rememberPorts()
+	if err := s.saveMachine(); err != nil {
+		return nil, err
+	}
+	frozen, err := template.files.load(nodeName)
+	if err != nil {
+		return nil, templateBroken(err, template)
+	}
+	key, err := os.ReadFile(template.files.path(sshKeyFile))
+	if err != nil {
+		return nil, templateBroken(err, template)
+	}
+	watched, stop := s.watch(ctx)
+	defer stop()
+	limited, cancel := context.WithTimeout(watched, time.Duration(s.options.WaitTimeout))
+	defer cancel()
+	node, err = s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: frozen.HostKey})
+	if err != nil {
+		return nil, s.because(ctx, watched, templateBroken(err, template).WithEvidence(s.consoleTail()))
+	}
+	return node, nil
+}
+
+func templateBroken(err error, t *Template) *fail.Error {
+	return fail.Wrap(fail.TemplateUnusable, err, "log in to a fork of the template %s", t.Key[:12])
+}
+
+// newIdentity is what makes the fork a cluster of its own; made while the fork starts.
+type newIdentity struct {
+	provision.Identity
+	authority *pki.Authority
+	err       error
+}
+
+func makeIdentity(dir, authorizedKey, hostname string) (id newIdentity) {
+	id.Hostname, id.AuthorizedKey = hostname, authorizedKey
+	if id.authority, id.err = pki.Open(dir); id.err != nil {
+		id.err = fail.Wrap(fail.RecordCorrupt, id.err, "read the cluster's certificate authorities")
+		return id
+	}
+	id.HostKey, id.HostKeyPublic, id.err = sshrun.NewKey()
+	return id
+}
+
+// renew gives the fork its identity, and then waits for what the user wants to wait for.
+func (s *start) renew(ctx context.Context, node Node, id newIdentity) error {
+	watched, stop := s.watch(ctx)
+	defer stop()
+	target := provision.Target{Runner: node, API: s.apiAddress()}
+	if err := s.parts.renew(watched, target, s.record.Settings, id.authority, id.Identity); err != nil {
+		return s.because(ctx, watched, err)
+	}
+	key, err := provisionKey(s.record.Settings)
+	if err != nil {
+		return err
+	}
+	s.record.HostKey, s.record.Provisioned = id.HostKeyPublic, key
+	if err := s.saveMachine(); err != nil {
+		return err
+	}
+	return s.because(ctx, watched, s.await(watched, id.authority))
+}
+
+// await waits for the conditions of --wait.
+func (s *start) await(ctx context.Context, authority *pki.Authority) error {
+	wait, err := kube.ParseWait(s.options.Wait)
+	if err != nil || len(wait) == 0 {
+		return err
+	}
+	ca, cert, key, err := authority.AdminKubeconfigAuth()
+	if err != nil {
+		return err
+	}
+	api, err := s.parts.api(ca, cert, key, "https://"+s.apiAddress())
+	if err != nil {
+		return err
+	}
+	limit := time.Duration(s.options.WaitTimeout)
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := api.Wait(limited, wait); err != nil && ctx.Err() == nil {
+		return fail.Wrap(fail.ControlPlaneWait, err, "the cluster was not ready within %s", limit)
+	}
+	return ctx.Err()
+}
+
+// resumed sees to a machine that went on from where it was saved: its clock stands where it stood then.
+func (s *start) resumed(ctx context.Context, node Node, authority *pki.Authority) error {
+	return progress.Do(ctx, waitStep, func(ctx context.Context) (string, error) {
+		if err := provision.SetClock(ctx, node); err != nil {
+			return "", err
+		}
+		return "", s.await(ctx, authority)
+	})
+}
