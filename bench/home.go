@@ -34,14 +34,19 @@ func cacheRoot() string {
 
 func artifacts() string { return filepath.Join(cacheRoot(), "artifacts") }
 
-// newHome makes an empty home whose cache is the real one: artifacts, and what is known about the accelerator.
+// newHome makes an empty home; only the artifacts, and what is known of QEMU on this computer, are there already.
 func newHome() (*home, error) {
 	dir, err := os.MkdirTemp("", "dory-bench-")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Symlink(cacheRoot(), filepath.Join(dir, "cache")); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "cache"), 0o700); err != nil {
 		return nil, err
+	}
+	for _, name := range []string{"artifacts", "qemu"} {
+		if err := os.Symlink(filepath.Join(cacheRoot(), name), filepath.Join(dir, "cache", name)); err != nil {
+			return nil, err
+		}
 	}
 	env := append(os.Environ(), "DORY_HOME="+dir, "KUBECONFIG="+filepath.Join(dir, "kubeconfig"))
 	return &home{dir, env}, nil

@@ -12,7 +12,8 @@ import (
 
 var scenarios = []scenario{
 	{"sizes", sizes},
-	{"life", life},
+	{"cold", cold},
+	{"fork", fork},
 }
 
 // sizes are those of what 'make artifacts' built.
@@ -37,15 +38,15 @@ var milestones = map[string]string{
 	"apiserver": "cold start: /readyz",
 }
 
-// life is a cluster's life from a cold start to its deletion.
-func life(t *table) error {
+// cold is a cluster's life without a template, from its first boot to its deletion.
+func cold(t *table) error {
 	d, err := newHome()
 	if err != nil {
 		return err
 	}
 	defer d.remove()
 	began := time.Now()
-	steps, err := d.events("start", "-o", "json", "--wait=all")
+	steps, err := d.events("start", "-o", "json", "--wait=all", "--no-template")
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func life(t *table) error {
 	if err := d.memory(t); err != nil {
 		return err
 	}
-	if err := d.timed(t, "stop (power off)", "stop"); err != nil {
+	if err := d.timed(t, "stop --power-off", "stop", "--power-off"); err != nil {
 		return err
 	}
 	if err := d.timed(t, "start again (same disk)", "start"); err != nil {
@@ -105,13 +106,11 @@ func (d *home) transitions(t *table, began time.Time) error {
 
 // answersDNS runs a pod from an image that is on the node, and asks for a name in it.
 func (d *home) answersDNS() error {
-	manifest, err := d.dory("kubectl", "--", "-n", "local-path-storage", "get", "configmap", "local-path-config", "-o", `jsonpath={.data.helperPod\.yaml}`)
+	image, err := d.nodeImage("dory")
 	if err != nil {
 		return err
 	}
-	_, image, _ := strings.Cut(manifest, "image: ")
-	image, _, _ = strings.Cut(image, "\n")
-	if _, err := d.dory("kubectl", "--", "run", "asks", "--image="+strings.TrimSpace(image), "--image-pull-policy=Never", "--restart=Never", "--command", "--", "sleep", "3600"); err != nil {
+	if _, err := d.dory("kubectl", "--", "run", "asks", "--image="+image, "--image-pull-policy=Never", "--restart=Never", "--command", "--", "sleep", "3600"); err != nil {
 		return err
 	}
 	if _, err := d.dory("kubectl", "--", "wait", "pod/asks", "--for=condition=Ready", "--timeout=5m"); err != nil {
@@ -119,6 +118,14 @@ func (d *home) answersDNS() error {
 	}
 	_, err = d.dory("kubectl", "--", "exec", "asks", "--", "nslookup", "kubernetes.default.svc.cluster.local")
 	return err
+}
+
+// nodeImage is an image with a shell that every node has: the storage provisioner's helper.
+func (d *home) nodeImage(profile string) (string, error) {
+	manifest, err := d.dory("-p", profile, "kubectl", "--", "-n", "local-path-storage", "get", "configmap", "local-path-config", "-o", `jsonpath={.data.helperPod\.yaml}`)
+	_, image, _ := strings.Cut(manifest, "image: ")
+	image, _, _ = strings.Cut(image, "\n")
+	return strings.TrimSpace(image), err
 }
 
 // quick are the commands that should not be noticed; each is the median of five.
