@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/dorykube/dory/drivers"
@@ -22,6 +24,9 @@ var (
 
 // fromTemplate makes the cluster out of its template. A template that cannot be forked is made anew, once.
 func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
+	if err := checkPorts(s.record.Machine.Forwards); err != nil {
+		return nil, err
+	}
 	for again := false; ; again = true {
 		template, err := s.template(ctx)
 		if err != nil {
@@ -36,6 +41,21 @@ func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
 			return nil, err
 		}
 	}
+}
+
+// checkPorts finds a taken port before a template is made, rather than a minute later. The driver has the last word.
+func checkPorts(forwards []drivers.Forward) error {
+	for _, f := range forwards {
+		if f.Host == 0 || f.Prefer {
+			continue
+		}
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(f.Host)))
+		if err != nil {
+			return fail.Wrap(fail.PortTaken, err, "port %d of 127.0.0.1, for the machine's %s, is taken", f.Host, f.Name)
+		}
+		listener.Close()
+	}
+	return nil
 }
 
 // fork makes the cluster's machine out of the template, and a cluster of its own out of that. Until the renewal has ended

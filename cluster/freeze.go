@@ -20,9 +20,8 @@ import (
 )
 
 var (
-	templateStep = progress.Step{Name: "template", Title: "Looking for a template"}
-	settleStep   = progress.Step{Name: "settle", Title: "Letting the node come to rest"}
-	freezeStep   = progress.Step{Name: "freeze", Title: "Freezing it as a template"}
+	settleStep = progress.Step{Name: "settle", Title: "Letting the node come to rest"}
+	freezeStep = progress.Step{Name: "freeze", Title: "Freezing it as a template"}
 )
 
 // forkable reports whether the cluster's machine is to be a fork.

@@ -13,13 +13,14 @@ import (
 )
 
 // TestInterruptedInEveryStep interrupts a start at each of its steps, one after the other, going on each time.
+// TestInterruptedFork does the same to a start that forks.
 func TestInterruptedInEveryStep(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		t.Run(signal.String(), func(t *testing.T) {
 			d := newDory(t)
 			var seen []string
 			for {
-				step, code := d.interrupted(signal, seen)
+				step, code := d.interrupted(signal, seen, "--no-template")
 				if step == "" {
 					if code != 0 {
 						t.Fatalf("the last start exits with %d", code)
@@ -50,6 +51,37 @@ func TestInterruptedInEveryStep(t *testing.T) {
 	}
 }
 
+// steps of a start up to those that make a template of the node.
+var untilSettled = []string{"artifacts", "machine", "boot", "files", "etcd", "runtime", "apiserver", "kubelet", "readyz",
+	"controllers", "manifests", "node", "ready"}
+
+// TestInterruptedFork kills the making of a template when it is all but done, and interrupts forks at each of their steps.
+func TestInterruptedFork(t *testing.T) {
+	d := newDory(t)
+	if step, code := d.interrupted(syscall.SIGKILL, untilSettled); step != "settle" || code == 0 {
+		t.Fatalf("killed in step %q, exit %d", step, code)
+	}
+	if files, _ := filepath.Glob(filepath.Join(d.home, "cache", "templates", "*", "template.json")); files != nil {
+		t.Errorf("half a template: %v", files)
+	}
+	seen := append(untilSettled, "settle", "freeze")
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
+		for _, want := range []string{"fork", "renew", "kubeconfig"} {
+			step, code := d.interrupted(signal, seen)
+			seen = append(seen, step)
+			if step != want || code == 0 {
+				t.Errorf("%v in step %q instead of %q: exit %d", signal, step, want, code)
+			}
+		}
+		seen = seen[:len(untilSettled)+2]
+	}
+	d.expect(0, startLimit, "start")
+	d.kubectl("get", "node", "dory")
+	if pids := d.processes(); len(pids) != 1 {
+		t.Errorf("machines: %v", pids)
+	}
+}
+
 // TestSettings starts a cluster with everything that can be chosen, and looks whether it took.
 func TestSettings(t *testing.T) {
 	d := newDory(t)
@@ -64,7 +96,7 @@ func TestSettings(t *testing.T) {
 	if ip := kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"); ip != "10.112.0.1" {
 		t.Errorf("the kubernetes service has %s", ip)
 	}
-	if pods := kubectl("get", "node", "chosen", "-o", "jsonpath={.status.capacity.pods}"); pods != "42" {
+	if pods := kubectl("get", "node", "dory", "-o", "jsonpath={.status.capacity.pods}"); pods != "42" {
 		t.Errorf("the kubelet takes %s pods", pods)
 	}
 	if corefile := kubectl("-n", "kube-system", "get", "configmap", "coredns", "-o", "jsonpath={.data.Corefile}"); !strings.Contains(corefile, "kubernetes example.test") {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -34,11 +33,11 @@ type event struct {
 
 // interrupted runs a start and sends it the signal when it begins a step that is not in seen. It returns that step, or ""
 // if the start ended without a new one, and the exit code.
-func (d *dory) interrupted(signal syscall.Signal, seen []string) (step string, code int) {
+func (d *dory) interrupted(signal syscall.Signal, seen []string, flags ...string) (step string, code int) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	cmd := d.command(ctx, "start", "-o", "json")
+	cmd := d.command(ctx, append([]string{"start", "-o", "json"}, flags...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -80,8 +79,10 @@ func TestDeleteAfterInterruption(t *testing.T) {
 		if left := d.processes(); len(left) != 0 {
 			t.Errorf("processes left: %v", left)
 		}
-		if _, err := os.Stat(filepath.Join(d.home, "state", "clusters", "dory")); err == nil {
-			t.Error("the cluster's directory is still there")
+		for _, left := range []string{"state/clusters/*/*", "cache/templates/*/*"} {
+			if files, _ := filepath.Glob(filepath.Join(d.home, left)); files != nil {
+				t.Errorf("files left: %v", files)
+			}
 		}
 	}
 }

@@ -1,0 +1,299 @@
+//go:build vm
+
+package test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// TestForks is the life of two clusters from one template, in order: what tells them apart, and what they survive.
+func TestForks(t *testing.T) {
+	d := newDory(t)
+	t.Log(d.expect(0, startLimit, "start", "-p", "one").stderr)
+	began := time.Now()
+	r := d.expect(0, startLimit, "start", "-p", "two")
+	t.Logf("the second start took %v\n%s", time.Since(began), r.stderr)
+	if !strings.Contains(r.stderr, "Forking the template") || strings.Contains(r.stderr, "Freezing") {
+		t.Errorf("the second start did not just fork: %s", r.stderr)
+	}
+	part := func(name string, f func(t *testing.T, d *dory)) {
+		if !t.Failed() {
+			t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
+		}
+	}
+	part("everything of an identity differs", identitiesDiffer)
+	part("credentials of a sister are refused", sistersAreStrangers)
+	part("the clock is right", clockIsRight)
+	part("pods are made and answer", podsWork)
+	part("tokens in the template's pods are renewed", systemPodsStay)
+	part("stop saves, start resumes", savedAndResumed)
+	part("a saved machine that is damaged boots", damagedSave)
+	part("template and sister are deleted", templateDeleted)
+	part("a damaged template is made anew", templateDamaged)
+}
+
+// in runs a command in a cluster's node.
+func (d *dory) in(profile, command string) string {
+	d.t.Helper()
+	return strings.TrimSpace(d.must(commandLimit, "-p", profile, "ssh", "--", command))
+}
+
+func (d *dory) kubectlOf(profile string, args ...string) string {
+	d.t.Helper()
+	return d.must(commandLimit, append([]string{"-p", profile, "kubectl", "--"}, args...)...)
+}
+
+func identitiesDiffer(t *testing.T, d *dory) {
+	for what, command := range map[string]string{
+		"random numbers":      "head -c 32 /dev/urandom | base64",
+		"random UUIDs":        "cat /proc/sys/kernel/random/uuid",
+		"host keys":           "cat /etc/ssh/ssh_host_ed25519_key.pub",
+		"machine-ids":         "cat /etc/machine-id",
+		"host names":          "hostname",
+		"cluster CAs":         "cat /etc/kubernetes/pki/ca.crt",
+		"front-proxy CAs":     "cat /etc/kubernetes/pki/front-proxy-ca.crt",
+		"account keys":        "cat /etc/kubernetes/pki/service-account.pub",
+		"kubelet's keys":      "cat /etc/kubernetes/pki/kubelet-client.key",
+		"login keys":          "cat /run/dory/authorized_keys",
+		"CAs that pods trust": "kubectl get configmap kube-root-ca.crt -o jsonpath={.data}",
+	} {
+		if one, two := d.in("one", command), d.in("two", command); one == two || one == "" {
+			t.Errorf("%s are the same: %s", what, one)
+		}
+	}
+}
+
+// sistersAreStrangers tries everything that leads into one cluster on the other.
+func sistersAreStrangers(t *testing.T, d *dory) {
+	server := strings.TrimSpace(d.kubectlOf("two", "config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"))
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	state := filepath.Join(d.home, "state", "clusters", "one")
+	own := []string{"get", "pods", "--kubeconfig", write("empty", ""), "--insecure-skip-tls-verify", "--server", server}
+	for what, flags := range map[string][]string{
+		"client certificate": {"--client-certificate", filepath.Join(state, "client.crt"), "--client-key", filepath.Join(state, "client.key")},
+		"node's certificate": {
+			"--client-certificate", write("node.crt", d.in("one", "cat /etc/kubernetes/pki/kubelet-client.crt")),
+			"--client-key", write("node.key", d.in("one", "cat /etc/kubernetes/pki/kubelet-client.key"))},
+		"service account's token": {"--token", strings.TrimSpace(d.kubectlOf("one", "create", "token", "default"))},
+	} {
+		r := d.run(commandLimit, append(append([]string{"-p", "two", "kubectl", "--"}, own...), flags...)...)
+		if r.code == 0 || !strings.Contains(r.stderr, "Unauthorized") && !strings.Contains(r.stderr, "must be logged in") {
+			t.Errorf("the %s of one on two: exit %d: %s %s", what, r.code, r.stdout, r.stderr)
+		}
+	}
+	keys, _ := filepath.Glob(filepath.Join(d.home, "cache", "templates", "*", "ssh.key"))
+	if len(keys) != 1 {
+		t.Fatalf("templates' login keys: %v", keys)
+	}
+	for _, key := range append(keys, filepath.Join(state, "ssh.key")) {
+		if err := d.logIn("two", key); err == nil || !strings.Contains(err.Error(), "unable to authenticate") {
+			t.Errorf("%s lets in to two: %v", key, err)
+		}
+	}
+	if err := d.logIn("one", filepath.Join(state, "ssh.key")); err != nil {
+		t.Errorf("its own key does not let in to one: %v", err)
+	}
+}
+
+func (d *dory) logIn(profile, keyFile string) error {
+	text, err := os.ReadFile(keyFile)
+	if err != nil {
+		return err
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return err
+	}
+	// "[127.0.0.1]:PORT ssh-ed25519 AAAA", as known_hosts has it
+	host, _, _ := strings.Cut(d.must(commandLimit, "-p", profile, "ssh-host"), " ")
+	host, port, _ := strings.Cut(strings.Trim(host, "["), "]:")
+	client, err := ssh.Dial("tcp", net.JoinHostPort(host, port), &ssh.ClientConfig{User: "root", Timeout: time.Minute,
+		Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+	if err == nil {
+		client.Close()
+	}
+	return err
+}
+
+func clockIsRight(t *testing.T, d *dory) {
+	for _, profile := range []string{"one", "two"} {
+		before := time.Now()
+		seconds, err := strconv.ParseFloat(d.in(profile, "date +%s.%N"), 64)
+		after := time.Now()
+		at := time.UnixMilli(int64(seconds * 1000))
+		if err != nil || at.Before(before.Add(-time.Second)) || at.After(after.Add(time.Second)) {
+			t.Errorf("%s's clock says %v between %v and %v (%v)", profile, at, before, after, err)
+		}
+	}
+}
+
+// podsWork makes a pod in each and lets it ask the API server, which takes a valid token and a CA that fits.
+func podsWork(t *testing.T, d *dory) {
+	for _, profile := range []string{"one", "two"} {
+		image := strings.TrimSpace(d.in(profile, `kubectl -n local-path-storage get configmap local-path-config -o jsonpath='{.data.helperPod\.yaml}' | sed -n 's/.*image: //p'`))
+		d.kubectlOf(profile, "create", "deployment", "web", "--image="+image, "--", "busybox", "sleep", "86400")
+		d.kubectlOf(profile, "rollout", "status", "deployment/web", "--timeout=5m")
+		d.kubectlOf(profile, "exec", "deploy/web", "--", "nslookup", "-type=a", "kubernetes.default.svc.cluster.local")
+		ca := d.kubectlOf(profile, "exec", "deploy/web", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+		if strings.TrimSpace(ca) != d.in(profile, "cat /etc/kubernetes/pki/ca.crt") {
+			t.Errorf("%s: a new pod is told to trust another CA than the cluster's", profile)
+		}
+		d.kubectlOf(profile, "logs", "deploy/web")
+	}
+}
+
+// systemPodsStay waits until the template's service-account key is forgotten, and then looks whether its pods got on.
+func systemPodsStay(t *testing.T, d *dory) {
+	for _, profile := range []string{"one", "two"} {
+		d.eventually("the template's key is forgotten", 3*time.Minute, func() error {
+			if r := d.run(commandLimit, "-p", profile, "ssh", "--", "test ! -e /etc/kubernetes/pki/service-account-previous.pub"); r.code != 0 {
+				return errorString("it is still there")
+			}
+			return nil
+		})
+	}
+	time.Sleep(30 * time.Second) // whoever has only an old token is refused by now
+	for _, profile := range []string{"one", "two"} {
+		pods := d.kubectlOf(profile, "get", "pods", "-A", "-o", `jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}{"\n"}{end}`)
+		for line := range strings.Lines(pods) {
+			if fields := strings.Fields(line); len(fields) != 3 || fields[1] != "0" || fields[2] != "true" {
+				t.Errorf("%s: pod %s", profile, line)
+			}
+		}
+		// A volume is made by a pod whose token the template had.
+		d.pipeKubectl(profile, fmt.Sprintf(claim, "data"))
+		d.kubectlOf(profile, "exec", "deploy/web", "--", "nslookup", "-type=a", "kube-dns.kube-system.svc.cluster.local")
+		d.kubectlOf(profile, "wait", "node/dory", "--for=condition=Ready", "--timeout=2m")
+	}
+	for _, profile := range []string{"one", "two"} {
+		d.kubectlOf(profile, "wait", "pod/uses-data", "--for=condition=Ready", "--timeout=5m")
+	}
+}
+
+const claim = `apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: %[1]s}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 16Mi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: uses-%[1]s}
+spec:
+  containers:
+    - name: main
+      image: localhost/none
+      command: [busybox, sh, -c, "echo kept >/data/file; sleep 86400"]
+      volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: %[1]s}}]
+`
+
+func (d *dory) pipeKubectl(profile, manifest string) {
+	d.t.Helper()
+	image := strings.TrimSpace(d.kubectlOf(profile, "get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"))
+	manifest = strings.ReplaceAll(manifest, "localhost/none", image)
+	if r := d.pipe(commandLimit, manifest, "-p", profile, "kubectl", "--", "apply", "-f", "-"); r.code != 0 {
+		d.t.Fatalf("apply: %s", r.stderr)
+	}
+}
+
+const podsAndRestarts = `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.containerStatuses[0].restartCount}{"\n"}{end}`
+
+func savedAndResumed(t *testing.T, d *dory) {
+	before := d.kubectlOf("two", "get", "pods", "-A", "-o", podsAndRestarts)
+	d.in("two", "echo kept >/run/only-in-memory")
+	r := d.expect(0, startLimit, "stop", "-p", "two")
+	t.Logf("stop took %v", r.took)
+	if d.run(commandLimit, "-p", "two", "status").code != 7 {
+		t.Error("a saved cluster is not called stopped")
+	}
+	r = d.expect(0, startLimit, "start", "-p", "two")
+	t.Logf("start took %v\n%s", r.took, r.stderr)
+	if d.in("two", "cat /run/only-in-memory") != "kept" {
+		t.Error("it did not go on, but boot")
+	}
+	if after := d.kubectlOf("two", "get", "pods", "-A", "-o", podsAndRestarts); after != before {
+		t.Errorf("pods before:\n%safter:\n%s", before, after)
+	}
+	clockIsRight(t, d)
+	d.kubectlOf("two", "exec", "uses-data", "--", "cat", "/data/file")
+}
+
+func damagedSave(t *testing.T, d *dory) {
+	d.in("two", "echo kept >/root/on-disk")
+	d.expect(0, startLimit, "stop", "-p", "two")
+	saved, _ := filepath.Glob(filepath.Join(d.home, "state", "clusters", "two", "machine", "*"))
+	var largest string
+	var most int64
+	for _, path := range saved {
+		if info, err := os.Stat(path); err == nil && info.Size() > most && !strings.HasSuffix(path, ".img") && !strings.HasSuffix(path, ".qcow2") {
+			largest, most = path, info.Size()
+		}
+	}
+	if err := os.Truncate(largest, most/2); err != nil {
+		t.Fatal(err)
+	}
+	r := d.expect(0, startLimit, "start", "-p", "two")
+	t.Logf("damaged %s\n%s", filepath.Base(largest), r.stderr)
+	if !strings.Contains(r.stderr, "boots from its disk") {
+		t.Errorf("it does not say that it booted: %s", r.stderr)
+	}
+	if d.in("two", "cat /root/on-disk") != "kept" {
+		t.Error("what was on the disk is gone")
+	}
+	if got := d.in("two", "hostname"); got != "two" {
+		t.Errorf("after a boot it is called %s", got)
+	}
+}
+
+func templateDeleted(t *testing.T, d *dory) {
+	d.must(commandLimit, "delete", "-p", "one")
+	d.must(commandLimit, "template", "delete", "--all")
+	if list := d.must(commandLimit, "template", "list", "-o", "json"); strings.TrimSpace(list) != "[]" {
+		t.Errorf("templates: %s", list)
+	}
+	d.kubectlOf("two", "wait", "node/dory", "--for=condition=Ready", "--timeout=3m")
+	d.expect(0, startLimit, "stop", "-p", "two")
+	d.expect(0, startLimit, "start", "-p", "two")
+	d.kubectlOf("two", "wait", "node/dory", "--for=condition=Ready", "--timeout=3m")
+	d.must(commandLimit, "delete", "-p", "two")
+}
+
+// templateDamaged makes a template, and spoils one file after the other: each start says so and makes a good cluster.
+func templateDamaged(t *testing.T, d *dory) {
+	d.expect(0, startLimit, "start", "-p", "three")
+	d.must(commandLimit, "delete", "-p", "three")
+	frozen, _ := filepath.Glob(filepath.Join(d.home, "cache", "templates", "*", "frozen", "state*"))
+	if len(frozen) != 1 {
+		t.Fatalf("device states: %v", frozen)
+	}
+	if err := os.Truncate(frozen[0], 1000); err != nil {
+		t.Fatal(err)
+	}
+	r := d.expect(0, startLimit, "start", "-p", "three")
+	if !strings.Contains(r.stderr, "is made anew") {
+		t.Errorf("it does not say that the template was made anew: %s", r.stderr)
+	}
+	d.kubectlOf("three", "get", "nodes")
+	d.must(commandLimit, "delete", "-p", "three")
+	if pids := d.processes(); len(pids) != 0 {
+		t.Errorf("machines: %v", pids)
+	}
+}
