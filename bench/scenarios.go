@@ -34,8 +34,8 @@ func sizes(t *table) error {
 
 // milestones are steps of a cold start whose end means something to a user.
 var milestones = map[string]string{
-	"boot":      "cold start: SSH answers",
-	"apiserver": "cold start: /readyz",
+	"boot":   "cold start: SSH answers",
+	"readyz": "cold start: /readyz",
 }
 
 // cold is a cluster's life without a template, from its first boot to its deletion.

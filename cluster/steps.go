@@ -64,6 +64,7 @@ type parts struct {
 	artifacts func(dirs home.Dirs, version string) (artifacts, error)
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
+	settle    func(ctx context.Context, node Node) (result string, err error)
 	renew     func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, id provision.Identity) error
 	api       func(ca, cert, key []byte, server string) (api, error)
 }
@@ -90,6 +91,7 @@ func realParts() parts {
 			return client, nil
 		},
 		provision: provision.Node,
+		settle:    settle,
 		renew:     provision.Renew,
 		api: func(ca, cert, key []byte, server string) (api, error) {
 			return kube.Client(ca, cert, key, server)

@@ -1,0 +1,202 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/registry"
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/provision"
+	"github.com/dorykube/dory/provision/pki"
+)
+
+// forkingDriver is a fake whose frozen machine is a file, too.
+type forkingDriver struct{ fakeDriver }
+
+func (d forkingDriver) Fingerprint(context.Context, drivers.Machine) (string, error) {
+	return "fake", nil
+}
+
+func (d forkingDriver) Freeze(ctx context.Context, m drivers.Machine, dir string) error {
+	if err := errors.Join(d.w.call("freeze"), ctx.Err()); err != nil {
+		return err
+	}
+	return errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "state"), []byte("frozen"), 0o600), os.RemoveAll(m.Dir))
+}
+
+func (d forkingDriver) Fork(ctx context.Context, m drivers.Machine, frozen string) (drivers.Status, error) {
+	if err := errors.Join(d.w.call("fork"), ctx.Err()); err != nil {
+		return drivers.Status{}, err
+	}
+	if d.state(m) != drivers.Absent {
+		return drivers.Status{}, errors.New("there is such a machine")
+	}
+	if text, _ := os.ReadFile(filepath.Join(frozen, "state")); string(text) != "frozen" {
+		return drivers.Status{}, fail.New(fail.TemplateUnusable, "damaged")
+	}
+	if err := errors.Join(os.MkdirAll(m.Dir, 0o700), d.set(m, drivers.Running)); err != nil {
+		return drivers.Status{}, err
+	}
+	return d.Status(ctx, m)
+}
+
+// forking is a manager whose driver can fork, in a new process of dory.
+func (w *world) forking() *Manager {
+	m := w.manager()
+	m.parts.driver = func(string, registry.Options) (drivers.Driver, string, error) {
+		return forkingDriver{fakeDriver{w}}, "fake", nil
+	}
+	m.parts.canFork = func(string) bool { return true }
+	m.parts.settle = func(ctx context.Context, _ Node) (string, error) { return "", errors.Join(w.call("settle"), ctx.Err()) }
+	m.parts.renew = func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, id provision.Identity) error {
+		if id.Hostname == "" || id.AuthorizedKey == "" || len(id.HostKey) == 0 {
+			return errors.New("an identity lacks something")
+		}
+		return errors.Join(w.call("renew"), ctx.Err())
+	}
+	return m
+}
+
+func (w *world) forkOne(name string, flags ...string) error {
+	_, err := w.forking().Start(context.Background(), name, w.wanted(flags...))
+	return err
+}
+
+func TestTheFirstStartMakesATemplateAndAllFork(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"one", "two"} {
+		if err := w.forkOne(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.count("provision") != 1 || w.count("freeze") != 1 || w.count("fork") != 2 || w.count("renew") != 2 {
+		t.Errorf("calls: %v", w.calls)
+	}
+	templates, err := w.forking().Templates()
+	if err != nil || len(templates) != 1 || strings.Join(templates[0].Clusters, " ") != "one two" {
+		t.Fatalf("%+v, %v", templates, err)
+	}
+	one, _ := w.forking().look("one")
+	two, _ := w.forking().look("two")
+	if one.Phase != Made || one.Template != templates[0].Key || one.HostKey == two.HostKey || one.Machine.UUID == two.Machine.UUID {
+		t.Errorf("records: %+v, %+v", one, two)
+	}
+	if _, err := os.Stat(templates[0].files.path(pkiDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the template keeps its authorities: %v", err)
+	}
+	// Another configuration, another template; none, on request.
+	if err := errors.Join(w.forkOne("three", "cpus=3"), w.forkOne("four", "no-template=true")); err != nil {
+		t.Fatal(err)
+	}
+	if w.count("freeze") != 2 || w.count("fork") != 3 || w.count("start") != 3 {
+		t.Errorf("calls: %v", w.calls)
+	}
+}
+
+// Each part of a start in turn is interrupted; the next start makes everything anew, and delete leaves nothing.
+func TestForksAreInterrupted(t *testing.T) {
+	for _, part := range []string{"create", "start", "dial", "provision", "settle", "freeze", "fork", "renew"} {
+		t.Run(part, func(t *testing.T) {
+			w := newWorld(t)
+			ctx, cancel := context.WithCancel(context.Background())
+			w.on[part] = func() error { cancel(); return ctx.Err() }
+			if _, err := w.forking().Start(ctx, "dory", w.wanted()); !fail.Is(err, fail.Interrupted) {
+				t.Errorf("interrupted: %v", err)
+			}
+			if half, _ := filepath.Glob(filepath.Join(w.dirs.Cache, templatesDir, "*"+makingSuffix)); half != nil {
+				t.Errorf("left: %v", half)
+			}
+			delete(w.on, part)
+			if err := w.forkOne("dory"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.forking().Delete(context.Background(), "dory"); err != nil || len(w.left()) != 0 {
+				t.Errorf("%v, left: %v", err, w.left())
+			}
+		})
+	}
+}
+
+// What a dory that was killed while it made a template has left is found by the next delete, and by the next start.
+func TestWhatAKilledMakingLeavesIsSwept(t *testing.T) {
+	w := newWorld(t)
+	m := w.forking()
+	making := files{m.templatePath("0123.making")}
+	machine := drivers.Machine{UUID: newUUID(), Dir: making.path(machineDir)}
+	err := errors.Join(os.MkdirAll(machine.Dir, 0o700), making.saveMachine(&Record{Driver: "fake", Machine: machine}),
+		fakeDriver{w}.set(machine, drivers.Running), w.forkOne("dory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Delete(context.Background(), "dory"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(making.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func TestADamagedTemplateIsMadeAnewOnce(t *testing.T) {
+	w := newWorld(t)
+	if err := w.forkOne("one"); err != nil {
+		t.Fatal(err)
+	}
+	templates, _ := w.forking().Templates()
+	spoiled := filepath.Join(templates[0].files.path(frozenDir), "state")
+	if err := os.WriteFile(spoiled, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.forkOne("two"); err != nil {
+		t.Fatal(err)
+	}
+	if w.count("freeze") != 2 {
+		t.Errorf("calls: %v", w.calls)
+	}
+	w.on["fork"] = func() error { return fail.New(fail.TemplateUnusable, "always") }
+	if err := w.forkOne("three"); !fail.Is(err, fail.TemplateUnusable) {
+		t.Errorf("a template that can never be forked: %v", err)
+	}
+}
+
+func TestPruneKeepsWhatIsInUse(t *testing.T) {
+	w := newWorld(t)
+	if err := errors.Join(w.forkOne("one"), w.forkOne("two", "cpus=3"), w.forkOne("three", "cpus=4")); err != nil {
+		t.Fatal(err)
+	}
+	m := w.forking()
+	for _, name := range []string{"two", "three"} {
+		if _, err := m.Delete(context.Background(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	templates, err := m.Templates()
+	if err != nil || len(templates) != 3 {
+		t.Fatalf("%v, %v", templates, err)
+	}
+	var cpus4 *Template
+	for _, found := range templates {
+		age := time.Duration(found.Spec.CPUs) * time.Hour
+		at := time.Now().Add(-age)
+		os.Chtimes(found.files.path(templateFile), at, at)
+		if found.Spec.CPUs == 4 {
+			cpus4 = found
+		}
+	}
+	removed, err := m.PruneTemplates(context.Background(), templates[0].Size+templates[1].Size+templates[2].Size-1)
+	if err != nil || len(removed) != 1 || removed[0].Key != cpus4.Key {
+		t.Errorf("to one byte less: %v, %v", removed, err)
+	}
+	if removed, err = m.PruneTemplates(context.Background(), 0); err != nil || len(removed) != 1 || removed[0].Spec.CPUs != 3 {
+		t.Errorf("to nothing: %v, %v", removed, err)
+	}
+	if _, err := m.DeleteTemplate(context.Background(), "no such"); !fail.Is(err, fail.NoTemplate) {
+		t.Errorf("an unknown key: %v", err)
+	}
+}
