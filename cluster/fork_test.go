@@ -20,8 +20,8 @@ import (
 // forkingDriver is a fake whose frozen machine is a file, too.
 type forkingDriver struct{ fakeDriver }
 
-func (d forkingDriver) Fingerprint(context.Context, drivers.Machine) (string, error) {
-	return "fake", nil
+func (d forkingDriver) Fingerprint(_ context.Context, m drivers.Machine) (string, error) {
+	return fmt.Sprintf("fake with %d CPUs", m.CPUs), nil
 }
 
 func (d forkingDriver) Freeze(ctx context.Context, m drivers.Machine, dir string) error {
