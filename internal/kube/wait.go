@@ -185,8 +185,11 @@ func systemNotAvailable(objects map[string]*unstructured.Unstructured) string {
 		if observed < deployment.GetGeneration() {
 			return name + " has not been looked at by its controller"
 		}
-		if status, reason := statusCondition(deployment, "Available"); status != "True" {
-			return fmt.Sprintf("%s is not available: %s", name, reason)
+		// Not the condition Available: that holds without any pod where one may be missing, as of CoreDNS' one.
+		wanted, _, _ := unstructured.NestedInt64(deployment.Object, "spec", "replicas")
+		if available, _, _ := unstructured.NestedInt64(deployment.Object, "status", "availableReplicas"); available < wanted {
+			_, reason := statusCondition(deployment, "Available")
+			return fmt.Sprintf("%s has %d of %d pods available: %s", name, available, wanted, reason)
 		}
 	}
 	if !seen {
