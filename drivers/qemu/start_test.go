@@ -206,9 +206,10 @@ func TestForeignListener(t *testing.T) {
 	if err := d.Create(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("unix", machineDir(m.Dir).path(socketFile))
+	t.Chdir(m.Dir) // the whole path may be too long for a socket
+	listener, err := net.Listen("unix", socketFile)
 	if err != nil {
-		t.Skip("the directory is too deep for a plain socket:", err)
+		t.Fatal(err)
 	}
 	defer listener.Close()
 	if status, err := d.Status(t.Context(), m); err != nil || status.State != drivers.Stopped {
