@@ -71,14 +71,15 @@ func checkNode(t *testing.T, v *vm, key ssh.Signer) {
 	v.sh(key, "systemctl is-system-running --wait || { systemctl --failed; exit 1; }")
 	for command, want := range map[string]string{
 		"hostname": "nemo",
-		"stat -f -c %T /var | sed s,ext2/ext3,ext4,":                                                                             "ext4",
-		"findmnt -n -o FSTYPE / 2>/dev/null || stat -f -c %T / | sed s/overlayfs/overlay/":                                       "overlay",
-		"cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables":                                         "1\n1",
-		"cat /proc/sys/vm/overcommit_memory /proc/sys/kernel/panic /proc/sys/kernel/panic_on_oops":                               "1\n10\n1",
-		"cat /sys/fs/cgroup/cgroup.controllers | tr ' ' '\\n' | grep -cE '^(cpu|cpuset|memory|pids|io)$'":                        "5",
-		"awk -F: '$2 !~ /^[*!]/' /etc/shadow":                                                                                    "",
-		"find / -xdev -perm /6000 -type f":                                                                                       "",
-		"nft list ruleset; for m in vxlan wireguard ip_vs nft_chain_nat xt_comment fuse tun; do modprobe $m || echo no $m; done": "",
+		"stat -f -c %T /var | sed s,ext2/ext3,ext4,":                                                           "ext4",
+		"findmnt -n -o FSTYPE / 2>/dev/null || stat -f -c %T / | sed s/overlayfs/overlay/":                     "overlay",
+		"cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables":                       "1\n1",
+		"cat /proc/sys/vm/overcommit_memory /proc/sys/kernel/panic /proc/sys/kernel/panic_on_oops":             "1\n10\n1",
+		"cat /sys/fs/cgroup/cgroup.controllers | tr ' ' '\\n' | grep -cE '^(cpu|cpuset|memory|pids|io)$'":      "5",
+		"awk -F: '$2 !~ /^[*!]/' /etc/shadow":                                                                  "",
+		"find / -xdev -perm /6000 -type f":                                                                     "",
+		"nft list tables; nft list ruleset | grep -c hook":                                                     "table inet dory\n5", // the hooks that are always in use
+		"for m in vxlan wireguard ip_vs nft_chain_nat xt_comment fuse tun; do modprobe $m || echo no $m; done": "",
 		"cat /etc/resolv.conf": "nameserver 10.0.2.3",
 		"ls -d /var/log/journal/$(cat /etc/machine-id)/ >/dev/null && echo yes": "yes",
 	} {
