@@ -48,6 +48,9 @@ func (b *build) compileComponent(ctx context.Context, c component) error {
 	b.manifest.Components = append(b.manifest.Components, bundle.Component{
 		Name: c.name, Version: m.Version, License: c.license, Module: c.module, Sum: m.Sum,
 	})
+	if flags, err = b.patched(ctx, c, flags); err != nil {
+		return err
+	}
 	ldflags := c.ldflags(m.Version, m.Time.Format(time.RFC3339))
 	for _, binary := range c.binaries {
 		args := append([]string{"build"}, flags...)

@@ -48,9 +48,12 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%s: not a Kubernetes component; call this binary by the name of one (kube-apiserver, kubelet, kubectl, ...)\n", name)
 		os.Exit(2)
 	}
-	// What upstream has no flag for is set here, for the whole process, before any component is built: the collector, and
-	// whatever of client-go's exported variables (transport.CertCallbackRefreshDuration) shall differ one day.
+	// What upstream has no flag for is set here, for the whole process, before any component is built.
 	relaxCollector()
+	if err := prepareRenewal(name); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
 	os.Exit(cli.Run(newCommand()))
 }
 

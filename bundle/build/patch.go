@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// patch is a change to a module that a component is built from: one text, which must be there exactly once.
+type patch struct {
+	component, module, file string
+	from, to                string
+}
+
+// patches are what upstream has no setting for.
+var patches = []patch{
+	// client-go reads a kubeconfig's authority file again, but no more often than every five minutes, while the period of
+	// its client certificates is a variable. A component of a forked cluster, whose certificates all change at once, could
+	// not reach the API server in between. See bundle/components/kubernetes/renewal.go.
+	{"kubernetes", "k8s.io/client-go", "transport/ca_rotation.go", "caRefreshDuration:    5 * time.Minute,", "caRefreshDuration:    time.Second,"},
+}
+
+// patched returns the go command's flags for a component with patches: a go.mod that replaces the modules by changed copies.
+func (b *build) patched(ctx context.Context, c component, flags []string) ([]string, error) {
+	modfile := filepath.Join(b.componentDir(c), "go.mod")
+	for _, flag := range flags {
+		if name, ok := strings.CutPrefix(flag, "-modfile="); ok {
+			modfile = filepath.Join(b.componentDir(c), name)
+		}
+	}
+	copied := filepath.Join(b.work, "patched", c.name+".mod")
+	for _, p := range patches {
+		if p.component != c.name {
+			continue
+		}
+		dir, err := b.copyModule(ctx, c, p.module, flags)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.apply(dir); err != nil {
+			return nil, err
+		}
+		if err := copyModfile(modfile, copied); err != nil {
+			return nil, err
+		}
+		env := []string{"GOFLAGS=", "GOWORK=off"}
+		if err := b.command(ctx, b.componentDir(c), env, "go", "mod", "edit", "-replace="+p.module+"="+dir, copied); err != nil {
+			return nil, err
+		}
+		modfile, flags = copied, []string{"-modfile=" + copied}
+	}
+	return flags, nil
+}
+
+// copyModule copies a module as the component's go.mod has it into the working directory, once.
+func (b *build) copyModule(ctx context.Context, c component, path string, flags []string) (string, error) {
+	to := filepath.Join(b.work, "patched", c.name, path)
+	if _, err := os.Stat(to); err == nil {
+		return to, nil
+	}
+	from, err := b.output(ctx, b.componentDir(c), []string{"GOFLAGS=", "GOWORK=off"}, "go",
+		append(append([]string{"list"}, flags...), "-m", "-f", "{{.Dir}}", path)...)
+	if err != nil {
+		return "", err
+	}
+	return to, os.CopyFS(to, os.DirFS(strings.TrimSpace(string(from))))
+}
+
+func copyModfile(from, to string) error {
+	if from == to {
+		return nil
+	}
+	for _, suffix := range []string{".mod", ".sum"} {
+		text, err := os.ReadFile(strings.TrimSuffix(from, ".mod") + suffix)
+		if err == nil {
+			err = os.WriteFile(strings.TrimSuffix(to, ".mod")+suffix, text, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply changes the copy of the module in dir.
+func (p patch) apply(dir string) error {
+	path := filepath.Join(dir, p.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if n := bytes.Count(text, []byte(p.from)); n != 1 {
+		return fmt.Errorf("patch %s of %s: %q is there %d times, not once", p.file, p.module, p.from, n)
+	}
+	if err := os.Chmod(path, 0o644); err != nil { // the module cache is read-only
+		return err
+	}
+	return os.WriteFile(path, bytes.Replace(text, []byte(p.from), []byte(p.to), 1), 0o644)
+}

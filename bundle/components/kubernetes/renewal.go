@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/dorykube/dory/bundle/components/kubernetes/signer"
+	"k8s.io/client-go/transport"
+)
+
+// accountVariable names the service-account key in the environment of the components that upstream lets read it only once:
+// PATH.key is the private key, PATH-previous.pub may be the public one that a forked cluster had before.
+const accountVariable = "DORY_ACCOUNT_KEY"
+
+// certificatesEvery is how soon a component takes a client certificate that was replaced. Upstream's five minutes are too
+// long for a fork; the authorities' files are read as often by the change that the bundle's build makes to client-go.
+const certificatesEvery = 5 * time.Second
+
+// prepareRenewal makes a component take new keys and certificates while it runs, where upstream's would not.
+func prepareRenewal(component string) error {
+	transport.CertCallbackRefreshDuration = certificatesEvery
+	account := os.Getenv(accountVariable)
+	if account == "" {
+		return nil
+	}
+	switch component {
+	case "kube-apiserver":
+		s := &signer.Signer{Private: account + ".key", Previous: account + "-previous.pub"}
+		if err := s.Serve(flagValue("service-account-signing-endpoint")); err != nil {
+			return fmt.Errorf("serve the signing endpoint: %w", err)
+		}
+	case "kube-controller-manager":
+		go authorities{flagValue("root-ca-file"), account + ".key", flagValue("kubeconfig")}.keep()
+	}
+	return nil
+}
