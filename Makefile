@@ -49,6 +49,7 @@ lint: ## formatting, vet, staticcheck
 test-unit: packages ## unit tests, with the race detector
 	CGO_ENABLED=1 go test -race ./...
 	cd bundle/components/containerd && go test ./root
+	cd bundle/components/kubernetes && GOWORK=off $(GO) test -trimpath ./signer
 
 .PHONY: test-cross
 test-cross: ## build and vet for the other platforms
