@@ -26,6 +26,7 @@ func Run(t *testing.T, s Suite) {
 	t.Run("TakenPort", s.takenPort)
 	t.Run("Cancelled", s.cancelled)
 	t.Run("ForeignFiles", s.foreignFiles)
+	t.Run("Snapshots", s.snapshots)
 }
 
 func (s *Suite) check(t *testing.T) {

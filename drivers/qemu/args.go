@@ -18,6 +18,18 @@ type setup struct {
 	choice      // the accelerator
 	Sandbox     bool
 	Boot        Boot
+
+	Overlay bool      // the data disk is a fork's overlay; see overlay.go
+	Memory  memory    // where the guest's memory is
+	Load    *snapshot // the guest goes on from there, instead of booting; nil: it boots
+}
+
+// memory is where the guest's memory is: in a file, or, without one, nowhere but in memory.
+type memory struct {
+	File string // a path that QEMU resolves in the machine's directory
+	// Shared: what the guest writes is in the file. Otherwise the file is what the guest's memory was at first, and is not
+	// written.
+	Shared bool
 }
 
 // Descriptors that QEMU inherits; 0 to 2 are its standard ones.
@@ -42,9 +54,9 @@ func arguments(s setup, control int) []string {
 		"-accel", accelOptions(s.Accel),
 		"-cpu", cpuModel(s.Accel),
 		"-smp", fmt.Sprintf("cpus=%d,sockets=1,cores=%d,threads=1", m.CPUs, m.CPUs),
-		// Memory as an object with a name: a template gets it from a file instead, and nothing else changes.
+		// Memory as an object with a name: templates and forks have it in a file instead, which no guest can tell.
 		"-m", fmt.Sprintf("size=%dM", mib),
-		"-object", fmt.Sprintf("memory-backend-ram,id=mem,size=%dM", mib),
+		"-object", memoryOptions(s.Memory, mib),
 		"-rtc", "base=utc",
 	}
 	args = append(args, controlOptions(control)...)
@@ -56,17 +68,20 @@ func arguments(s setup, control int) []string {
 		// Disks have a thread of their own: the main loop is busy with the user-mode network.
 		"-object", "iothread,id=disks",
 	)
-	args = append(args, diskOptions(m)...)
+	args = append(args, diskOptions(m, s.Overlay)...)
 	args = append(args,
 		"-netdev", "user,id=net"+hostForwards(m.Forwards),
 		// No boot ROM: nothing boots from the network, and loading it costs time.
 		"-device", "virtio-net-pci,netdev=net,romfile=,mac="+macAddress(m.UUID),
 		"-kernel", s.Boot.Kernel, "-initrd", s.Boot.Initrd, "-append", kernelCmdline(s),
 	)
+	if s.Load != nil {
+		args = append(args, "-incoming", "defer") // until QEMU is told from where: see load
+	}
 	if s.Sandbox {
 		// A guest that broke out of QEMU could not start programs or gain rights. resourcecontrol stays allowed: io
-		// threads set their own scheduling. With spawn=deny, QMP's "migrate exec:" ends QEMU; "migrate fd:" of a plain
-		// file does the same work (tried on 7.2, both ways).
+		// threads set their own scheduling. With spawn=deny, QMP's "migrate exec:" ends QEMU; "migrate fd:" does the
+		// same work.
 		args = append(args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny")
 	}
 	return args
@@ -84,6 +99,17 @@ func machineOptions(s setup) string {
 		// Each look at an emulated HPET costs 3.3 us, and the kernel prefers it when it distrusts the TSC.
 		"hpet=off",
 	}, ",")
+}
+
+func memoryOptions(m memory, mib int64) string {
+	if m.File == "" {
+		return fmt.Sprintf("memory-backend-ram,id=mem,size=%dM", mib)
+	}
+	share := "off"
+	if m.Shared {
+		share = "on"
+	}
+	return fmt.Sprintf("memory-backend-file,id=mem,size=%dM,mem-path=%s,share=%s", mib, escape(m.File), share)
 }
 
 func accelOptions(accel string) string {
@@ -122,13 +148,20 @@ func controlOptions(fd int) []string {
 }
 
 // diskOptions are the disks. The guest finds them by their serial numbers.
-func diskOptions(m drivers.Machine) []string {
+func diskOptions(m drivers.Machine, overlay bool) []string {
 	// On both layers: each flushes, and each discards, for itself.
 	durable := map[string]any{
 		"cache":   map[string]bool{"direct": false, "no-flush": m.Ephemeral},
 		"discard": "unmap", // the guest's discards give space back to the host
 	}
 	args := disk("data", diskFile, durable, durable)
+	if overlay {
+		base := fileNode(baseFile, map[string]any{"read-only": true})
+		args = disk("data", overlayFile, merge(map[string]any{
+			"driver":  "qcow2",
+			"backing": map[string]any{"driver": "raw", "read-only": true, "file": base},
+		}, durable), durable)
+	}
 	args = append(args, disk("image", m.Image, map[string]any{"read-only": true}, nil)...)
 	if m.Bundle != "" {
 		args = append(args, disk("bundle", m.Bundle, map[string]any{"read-only": true}, nil)...)
@@ -136,13 +169,13 @@ func diskOptions(m drivers.Machine) []string {
 	return args
 }
 
-// disk attaches a raw file. File names are given as JSON, where no character is special.
+// disk attaches a file, a raw one unless format says otherwise. File names are given as JSON, where no character is
+// special.
 func disk(name, file string, format, protocol map[string]any) []string {
 	node := map[string]any{
 		"node-name": name,
 		"driver":    "raw",
-		// Threads need nothing of the host; io_uring was not measurably faster, and containers and hardened kernels forbid it.
-		"file": merge(map[string]any{"driver": "file", "filename": file, "aio": "threads"}, protocol),
+		"file":      fileNode(file, protocol),
 	}
 	blockdev, _ := json.Marshal(merge(node, format)) // maps of strings and booleans; keys come out sorted
 	device := "virtio-blk-pci,drive=" + name + ",serial=dory-" + name + ",iothread=disks"
@@ -150,6 +183,12 @@ func disk(name, file string, format, protocol map[string]any) []string {
 		device += ",write-cache=on" // the guest flushes, rather than each of its writes
 	}
 	return []string{"-blockdev", string(blockdev), "-device", device}
+}
+
+// fileNode is a file of the host. Threads need nothing of the host; io_uring was not measurably faster, and containers and
+// hardened kernels forbid it.
+func fileNode(name string, options map[string]any) map[string]any {
+	return merge(map[string]any{"driver": "file", "filename": name, "aio": "threads"}, options)
 }
 
 func merge(a, b map[string]any) map[string]any {

@@ -34,12 +34,53 @@ func TestArguments(t *testing.T) {
 		"whpx":      func(s *setup) int { s.Accel, s.Sandbox = whpx, false; return noFD },
 		"ephemeral": func(s *setup) int { s.Accel, s.Machine.Ephemeral, s.Machine.Bundle = kvm, true, ""; return socketFD },
 	}
+	for _, accel := range []string{kvm, tcg, hvf} {
+		cases["freezable-"+accel] = func(s *setup) int {
+			s.Accel, s.Sandbox, s.Memory = accel, accel != hvf, memory{memoryFile, true}
+			return socketFD
+		}
+		cases["fork-"+accel] = func(s *setup) int {
+			s.Accel, s.Sandbox, s.Overlay, s.Load = accel, accel != hvf, true, &snapshot{}
+			s.Memory.File = "/templates/a, b/memory"
+			return socketFD
+		}
+	}
+	cases["forked-tcg"] = func(s *setup) int { s.Accel, s.Overlay = tcg, true; return socketFD } // booted from its disk
+	cases["resume-tcg"] = func(s *setup) int { s.Accel, s.Memory.File, s.Load = tcg, savedMemory, &snapshot{}; return socketFD }
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := base
 			control := change(&s)
 			golden(t, name+".args", strings.Join(pairs(arguments(s, control)), "\n")+"\n")
 		})
+	}
+}
+
+// A guest that goes on must find the devices that it knew, in their order.
+func TestForksHaveTheSameDevices(t *testing.T) {
+	devices := func(change func(*setup)) string {
+		s := setup{Machine: exampleMachine(), MachineType: "pc-q35-7.2", choice: choice{Accel: tcg}}
+		change(&s)
+		var lines []string
+		for _, line := range pairs(arguments(s, socketFD)) {
+			for _, seen := range []string{"-device", "-machine", "-cpu", "-smp", "-m ", "-serial", "-accel", "-kernel", "-initrd", "-append"} {
+				if strings.HasPrefix(line, seen) {
+					lines = append(lines, line)
+				}
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	booted := devices(func(*setup) {})
+	for name, change := range map[string]func(*setup){
+		"template": func(s *setup) { s.Memory = memory{memoryFile, true} },
+		"fork":     func(s *setup) { s.Overlay, s.Memory.File, s.Load = true, "/memory", &snapshot{} },
+		"forked":   func(s *setup) { s.Overlay = true },
+		"resumed":  func(s *setup) { s.Memory.File, s.Load = savedMemory, &snapshot{} },
+	} {
+		if got := devices(change); got != booted {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, booted)
+		}
 	}
 }
 
@@ -88,7 +129,7 @@ func TestFingerprint(t *testing.T) {
 	of := func(change func(*drivers.Machine)) string {
 		m := exampleMachine()
 		change(&m)
-		return fingerprint(b, tcg, "some CPU", m)
+		return fingerprint(b, "pc-q35-7.2", tcg, "some CPU", m)
 	}
 	same := of(func(*drivers.Machine) {})
 	for name, change := range map[string]func(*drivers.Machine){
@@ -114,7 +155,7 @@ func TestFingerprint(t *testing.T) {
 			t.Errorf("the fingerprint does not depend on the machine's %s", name)
 		}
 	}
-	if fingerprint(b, kvm, "some CPU", exampleMachine()) == same || fingerprint(b, tcg, "another CPU", exampleMachine()) == same {
+	if fingerprint(b, "pc-q35-7.2", kvm, "some CPU", exampleMachine()) == same || fingerprint(b, "pc-q35-7.2", tcg, "another CPU", exampleMachine()) == same {
 		t.Error("the fingerprint does not depend on the accelerator or the processor")
 	}
 }

@@ -177,6 +177,11 @@ func versionedMachines(names []string, prefix string) (found []string) {
 	return found
 }
 
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
 // tail is the end of what QEMU wrote: enough for a person to see the cause.
 func tail(text string) string {
 	const lines = 8

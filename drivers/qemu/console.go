@@ -13,8 +13,8 @@ import (
 // largestConsole is the size above which the console's log is put aside at the next start.
 const largestConsole = 1 << 20
 
-// openConsole writes a header for the boot to come, and makes the file 0600 before QEMU, which would ask the umask.
-func (dir machineDir) openConsole(m drivers.Machine, chosen choice, now time.Time) error {
+// openConsole writes a header for what the machine does next ("boots"), and makes the file 0600 before QEMU, which would ask the umask.
+func (dir machineDir) openConsole(m drivers.Machine, does string, chosen choice, now time.Time) error {
 	path := dir.path(consoleFile)
 	if info, err := os.Stat(path); err == nil && info.Size() > largestConsole {
 		if err := os.Rename(path, dir.path(consoleOld)); err != nil {
@@ -25,7 +25,7 @@ func (dir machineDir) openConsole(m drivers.Machine, chosen choice, now time.Tim
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(file, "\n=== %s boots at %s: %s ===\n", m.Name, now.UTC().Format(time.RFC3339), chosen.Reason)
+	_, err = fmt.Fprintf(file, "\n=== %s %s at %s: %s ===\n", m.Name, does, now.UTC().Format(time.RFC3339), chosen.Reason)
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -20,9 +21,9 @@ import (
 // Name is the driver's name.
 const Name = "qemu"
 
-// Capabilities of the driver.
+// Capabilities of the driver. To fork, QEMU must be given open files, which Windows' sockets cannot carry.
 func Capabilities() drivers.Capabilities {
-	return drivers.Capabilities{OwnsMachines: true, LocalBundle: true}
+	return drivers.Capabilities{OwnsMachines: true, LocalBundle: true, Fork: runtime.GOOS != "windows"}
 }
 
 // Options are what the driver is told of its surroundings.
@@ -109,6 +110,9 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) (err error) {
 	if err := dir.writeJSON(hardwareFile, hardwareOf(m, b)); err != nil {
 		return hostError(err, "create machine "+m.Name)
 	}
+	if exists(dir.path(overlayFile)) {
+		return hostError(growOverlay(dir.path(overlayFile), m.Disk), "make the disk larger")
+	}
 	return makeDisk(dir.path(diskFile), m.Disk)
 }
 
@@ -134,16 +138,19 @@ func (d *Driver) Console(_ context.Context, m drivers.Machine) (io.ReadCloser, e
 
 // Pause halts the machine's processors.
 func (d *Driver) Pause(ctx context.Context, m drivers.Machine) error {
-	return d.command(ctx, m, "pause", "stop")
+	return d.command(ctx, m, "pause", func(ctx context.Context, q *monitor) error { return q.run(ctx, "stop", nil, nil) })
 }
 
-// Unpause lets the machine's processors go on.
+// Unpause lets the machine's processors go on, also if an interrupted Save halted them.
 func (d *Driver) Unpause(ctx context.Context, m drivers.Machine) error {
-	return d.command(ctx, m, "unpause", "cont")
+	if err := machineDir(m.Dir).saved().remove(); err != nil { // it would not fit the disk any more
+		return hostError(err, "unpause machine "+m.Name)
+	}
+	return d.command(ctx, m, "unpause", func(ctx context.Context, q *monitor) error { return q.goOn(ctx) })
 }
 
-// command has a running machine's QEMU execute a command.
-func (d *Driver) command(ctx context.Context, m drivers.Machine, verb, command string) error {
+// command converses with a running machine's QEMU.
+func (d *Driver) command(ctx context.Context, m drivers.Machine, verb string, do func(context.Context, *monitor) error) error {
 	if _, err := findProcess(m); err != nil {
 		return fail.New(fail.ClusterNotUp, "%s machine %s: it does not run", verb, m.Name)
 	}
@@ -152,7 +159,7 @@ func (d *Driver) command(ctx context.Context, m drivers.Machine, verb, command s
 	q, err := dialMonitor(ctx, machineDir(m.Dir))
 	if err == nil {
 		defer q.close()
-		err = q.run(ctx, command, nil, nil)
+		err = do(ctx, q)
 	}
 	if err != nil {
 		return fail.Wrap(fail.QEMUFailed, err, "%s machine %s", verb, m.Name)

@@ -2,6 +2,8 @@ package qemu
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -23,10 +25,10 @@ func (d *Driver) Fingerprint(ctx context.Context, m drivers.Machine) (string, er
 	if err != nil {
 		return "", err
 	}
-	return fingerprint(b, chosen.Accel, hostCPU(), m), nil
+	return fingerprint(b, b.newestMachineType(), chosen.Accel, hostCPU(), m), nil
 }
 
-func fingerprint(b *binary, accel, hostCPU string, m drivers.Machine) string {
+func fingerprint(b *binary, machineType, accel, hostCPU string, m drivers.Machine) string {
 	general := drivers.Machine{
 		Name: "machine", UUID: "00000000-0000-0000-0000-000000000000",
 		CPUs: m.CPUs, Memory: m.Memory, Disk: m.Disk, Ephemeral: m.Ephemeral, Image: "image",
@@ -34,11 +36,17 @@ func fingerprint(b *binary, accel, hostCPU string, m drivers.Machine) string {
 	if m.Bundle != "" {
 		general.Bundle = "bundle"
 	}
-	args := arguments(setup{Machine: general, MachineType: b.newestMachineType(), choice: choice{Accel: accel}, Sandbox: b.Sandbox}, socketFD)
+	args := arguments(setup{Machine: general, MachineType: machineType, choice: choice{Accel: accel}, Sandbox: b.Sandbox}, socketFD)
 	lines := []string{
 		"qemu " + b.identity(),
 		"cpu " + hostCPU, // also under emulation, where the guest's TSC ticks as fast as the host's
 		fmt.Sprintf("disk %d", m.Disk),
 	}
 	return strings.Join(append(lines, args...), "\n") + "\n"
+}
+
+// snapshotKey is the fingerprint of a machine as it runs, in short: a snapshot is loaded only where it is the same.
+func snapshotKey(b *binary, machineType, accel string, m drivers.Machine) string {
+	sum := sha256.Sum256([]byte(fingerprint(b, machineType, accel, hostCPU(), m)))
+	return hex.EncodeToString(sum[:])
 }

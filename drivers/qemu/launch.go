@@ -29,14 +29,18 @@ func (e *endedError) Error() string { return "QEMU ended: " + e.how }
 // stopped: found without a process, it tells that the machine died.
 type bootRecord struct {
 	choice
-	QEMU string `json:"qemu"` // version
+	QEMU        string `json:"qemu"` // version
+	MachineType string `json:"machineType"`
+	Key         string `json:"key"`                  // see snapshotKey
+	MemoryFile  bool   `json:"memoryFile,omitempty"` // the guest's memory is memoryFile
 }
 
 // launch starts QEMU and waits until the guest executes and its ports are known. A QEMU that does not get so far, because
 // it ends or because ctx does, leaves nothing but its log.
 func (d *Driver) launch(ctx context.Context, b *binary, s setup) (status drivers.Status, err error) {
 	dir := machineDir(s.Machine.Dir)
-	if err := dir.writeJSON(bootFile, bootRecord{s.choice, b.Version}); err != nil {
+	record := bootRecord{s.choice, b.Version, s.MachineType, snapshotKey(b, s.MachineType, s.Accel, s.Machine), s.Memory.Shared}
+	if err := dir.writeJSON(bootFile, record); err != nil {
 		return status, hostError(err, "start machine "+s.Machine.Name)
 	}
 	cmd, done, err := dir.spawn(b, s)
@@ -62,7 +66,7 @@ func (d *Driver) launch(ctx context.Context, b *binary, s setup) (status drivers
 	ready := make(chan error, 1)
 	go func() {
 		var err error
-		status, err = d.greet(limited, s.Machine)
+		status, err = d.greet(limited, s)
 		ready <- err
 	}()
 	select {
@@ -89,10 +93,15 @@ func (d *Driver) launch(ctx context.Context, b *binary, s setup) (status drivers
 // lastWords is how long QEMU may take from closing its socket to its end.
 const lastWords = 300 * time.Millisecond
 
-// greet waits until QEMU listens, which it does when everything is set up and the guest executes.
-func (d *Driver) greet(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
+// greet waits until QEMU listens, which it does when everything is set up and the guest executes, or can go on.
+func (d *Driver) greet(ctx context.Context, s setup) (drivers.Status, error) {
+	if s.Load != nil {
+		if err := s.Load.load(ctx, machineDir(s.Machine.Dir)); err != nil {
+			return drivers.Status{}, err
+		}
+	}
 	for {
-		status, err := d.ask(ctx, m)
+		status, err := d.ask(ctx, s.Machine)
 		if err == nil || passesSocket || ctx.Err() != nil {
 			return status, err
 		}
@@ -154,6 +163,7 @@ func (dir machineDir) forgetProcess() error {
 		removeFile(dir.path(processFile)),
 		removeFile(dir.path(socketFile)),
 		removeFile(dir.path(bootFile)),
+		removeFile(dir.path(memoryFile)),
 	)
 }
 

@@ -86,6 +86,14 @@ func (q *monitor) close() { q.conn.Close() }
 // run executes a command and decodes its answer into result, unless that is nil. When ctx ends first, the conversation
 // is over: QEMU may execute the command all the same.
 func (q *monitor) run(ctx context.Context, command string, arguments, result any) error {
+	return q.exchange(ctx, command, arguments, result, func(request []byte) error {
+		_, err := q.conn.Write(request)
+		return err
+	})
+}
+
+// exchange is run with another way to send the request.
+func (q *monitor) exchange(ctx context.Context, command string, arguments, result any, send func([]byte) error) error {
 	q.serial++
 	request, err := json.Marshal(struct {
 		Execute   string `json:"execute"`
@@ -96,7 +104,7 @@ func (q *monitor) run(ctx context.Context, command string, arguments, result any
 		return err
 	}
 	return q.within(ctx, func() error {
-		if _, err := q.conn.Write(append(request, '\n')); err != nil {
+		if err := send(append(request, '\n')); err != nil {
 			return fmt.Errorf("tell QEMU to %s: %w", command, err)
 		}
 		for {

@@ -18,6 +18,12 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) (drivers.Status, 
 		return drivers.Status{}, err
 	}
 	status, err := d.Status(ctx, m)
+	if err == nil && status.Reason == loadingReason {
+		// Its dory was killed meanwhile, and with it what QEMU waits for. What it loads from is still there.
+		if err = d.endLoading(ctx, m); err == nil {
+			status, err = d.Status(ctx, m)
+		}
+	}
 	if err != nil {
 		return drivers.Status{}, err
 	}
@@ -35,34 +41,56 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) (drivers.Status, 
 	case drivers.Absent:
 		return drivers.Status{}, fmt.Errorf("start machine %s: it has not been created", m.Name)
 	}
-	s, b, err := d.prepare(ctx, m)
+	b, err := d.qemu(ctx)
 	if err != nil {
 		return drivers.Status{}, err
 	}
-	return d.boot(ctx, b, s)
+	status, why, err := d.resume(ctx, b, m)
+	if err != nil || status.Resumed {
+		return status, err
+	}
+	s, err := d.prepare(ctx, b, m)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	status, err = d.boot(ctx, b, s)
+	status.NotResumed = why
+	return status, err
 }
 
-// prepare works out the command line and puts everything in place that QEMU will read.
-func (d *Driver) prepare(ctx context.Context, m drivers.Machine) (s setup, b *binary, err error) {
-	if b, err = d.qemu(ctx); err != nil {
-		return s, nil, err
-	}
-	dir := machineDir(m.Dir)
-	if m.Bundle != "" && !exists(m.Bundle) {
-		return s, nil, fail.New(fail.ArtifactMissing, "start machine %s: there is no bundle %s", m.Name, m.Bundle)
-	}
+// prepare works out the command line of a boot and puts everything in place that QEMU will read.
+func (d *Driver) prepare(ctx context.Context, b *binary, m drivers.Machine) (s setup, err error) {
 	chooser, err := d.chooserFor(b, m.Image)
 	if err != nil {
-		return s, nil, err
+		return s, err
 	}
 	chosen, err := chooser.choose(ctx, m.Accel)
 	if err != nil {
-		return s, nil, err
+		return s, err
 	}
 	d.options.Log.Debug("chose the accelerator", "machine", m.Name, "accel", chosen.Accel, "reason", chosen.Reason)
+	if s, err = d.setup(b, m, chosen); err != nil {
+		return s, err
+	}
+	dir := machineDir(m.Dir)
+	// A fork's disk goes on being the frozen one's overlay, which cannot be frozen again.
+	if m.Freezable && !s.Overlay {
+		s.Memory = memory{File: memoryFile, Shared: true}
+		if err := makeMemoryFile(dir.path(memoryFile), m.Memory); err != nil {
+			return s, err
+		}
+	}
+	return s, dir.prepare(s, "boots")
+}
+
+// setup works out what QEMU is to be on this accelerator.
+func (d *Driver) setup(b *binary, m drivers.Machine, chosen choice) (s setup, err error) {
+	if m.Bundle != "" && !exists(m.Bundle) {
+		return s, fail.New(fail.ArtifactMissing, "start machine %s: there is no bundle %s", m.Name, m.Bundle)
+	}
 	boot, err := d.takeOutKernel(m.Image)
 	if err != nil {
-		return s, nil, err
+		return s, err
 	}
 	s = setup{
 		Machine:     m,
@@ -70,16 +98,22 @@ func (d *Driver) prepare(ctx context.Context, m drivers.Machine) (s setup, b *bi
 		choice:      chosen,
 		Sandbox:     b.Sandbox,
 		Boot:        boot,
+		Overlay:     exists(machineDir(m.Dir).path(overlayFile)),
 	}
 	if n := len(kernelCmdline(s)); n > longestCmdline {
-		return s, nil, fail.New(fail.BadValue, "start machine %s: its SSH key makes the kernel's command line too long (%d)", m.Name, n)
+		return s, fail.New(fail.BadValue, "start machine %s: its SSH key makes the kernel's command line too long (%d)", m.Name, n)
 	}
-	err = errors.Join(
+	return s, nil
+}
+
+// prepare puts everything in place that QEMU will read. does is what the machine does next.
+func (dir machineDir) prepare(s setup, does string) error {
+	err := errors.Join(
 		removeFile(dir.path(processFile)), // of a process that has ended
 		dir.writeJSON(hardwareFile, hardware{MachineType: s.MachineType}),
-		dir.openConsole(m, chosen, time.Now()),
+		dir.openConsole(s.Machine, does, s.choice, time.Now()),
 	)
-	return s, b, hostError(err, "start machine "+m.Name)
+	return hostError(err, "start machine "+s.Machine.Name)
 }
 
 // boot starts QEMU. A host port that was only preferred and is taken is replaced by one that QEMU chooses.
@@ -99,4 +133,14 @@ func (d *Driver) boot(ctx context.Context, b *binary, s setup) (drivers.Status, 
 		d.options.Log.Debug("a preferred port is taken", "machine", s.Machine.Name, "port", port)
 		s.Machine.Forwards[i].Host = 0
 	}
+}
+
+// endLoading ends a QEMU that has not executed the guest yet.
+func (d *Driver) endLoading(ctx context.Context, m drivers.Machine) error {
+	if id, err := findProcess(m); err == nil {
+		if err := kill(ctx, m, id); err != nil {
+			return err
+		}
+	}
+	return machineDir(m.Dir).forgetProcess()
 }

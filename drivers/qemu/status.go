@@ -20,6 +20,9 @@ const (
 	commandLimit = 10 * time.Second
 )
 
+// loadingReason is why the state of a machine is unknown whose QEMU waits for a snapshot to load.
+const loadingReason = "QEMU is loading the machine's memory, or that was interrupted"
+
 // guestSSH is the port of the machine's SSH server.
 const guestSSH = 22
 
@@ -71,6 +74,10 @@ func (d *Driver) ask(ctx context.Context, m drivers.Machine) (drivers.Status, er
 	case "running":
 	case "paused":
 		status.State = drivers.Paused
+	case "finish-migrate", "postmigrate":
+		status.State, status.Reason = drivers.Paused, "it is being saved, or that was interrupted; then unpause it"
+	case "inmigrate":
+		return drivers.Status{State: drivers.Unknown, Reason: loadingReason}, nil
 	case "io-error":
 		// A guest whose write failed for want of space is halted instead of being told of a broken disk.
 		status.State, status.Reason = drivers.Paused, "a disk could not be written, most likely because the host's is full; free some space, then unpause"
@@ -109,7 +116,7 @@ func orphan(ctx context.Context, m drivers.Machine) *monitor {
 
 // off is the status of a machine that has no QEMU.
 func (dir machineDir) off() drivers.Status {
-	if !exists(dir.path(diskFile)) {
+	if !exists(dir.path(diskFile)) && !exists(dir.path(overlayFile)) {
 		return drivers.Status{State: drivers.Absent}
 	}
 	return drivers.Status{State: drivers.Stopped, Reason: dir.death()}

@@ -21,12 +21,15 @@ const (
 )
 
 // Stop presses the machine's power button and waits for its end, which comes by itself; after the grace QEMU is told to
-// quit, and if that does not help it is killed.
+// quit, and if that does not help it is killed. What was saved of the machine is removed.
 func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	dir := machineDir(m.Dir)
+	if err := dir.saved().remove(); err != nil {
+		return hostError(err, "stop machine "+m.Name)
+	}
 	id, err := findProcess(m)
 	if err != nil {
 		if err := quitOrphan(ctx, m); err != nil {

@@ -127,7 +127,8 @@ func TestRealQEMUThatDoesNotStart(t *testing.T) {
 	// Another machine that claims the same disk.
 	twin := m
 	twin.UUID = someUUID
-	s, b, err := d.prepare(t.Context(), twin)
+	b := must(d.qemu(t.Context()))
+	s, err := d.prepare(t.Context(), b, twin)
 	if err != nil {
 		t.Fatal(err)
 	}

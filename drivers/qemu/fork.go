@@ -1,0 +1,99 @@
+//go:build !windows
+
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// Fork makes a machine out of a frozen one: its disk is an overlay, its memory the frozen file, copied page by page where
+// it is written, and its devices' state is loaded.
+func (d *Driver) Fork(ctx context.Context, m drivers.Machine, frozen string) (drivers.Status, error) {
+	if err := check(m); err != nil {
+		return drivers.Status{}, err
+	}
+	status, err := d.Status(ctx, m)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	if status.State != drivers.Absent {
+		return drivers.Status{}, fmt.Errorf("fork machine %s: there is one already", m.Name)
+	}
+	b, err := d.qemu(ctx)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	snap, err := d.frozen(b, m, frozen)
+	if err != nil {
+		return drivers.Status{}, cannotFork(err, m, "")
+	}
+	status, err = d.fork(ctx, b, m, snap, frozen)
+	if err != nil {
+		err = errors.Join(err, d.Delete(context.WithoutCancel(ctx), m))
+	}
+	return status, err
+}
+
+// frozen reads the frozen machine and looks whether it can be forked as m.
+func (d *Driver) frozen(b *binary, m drivers.Machine, dir string) (s snapshot, err error) {
+	if s, err = frozenFiles(dir).read(); err != nil {
+		return s, err
+	}
+	if s.Key != snapshotKey(b, s.MachineType, s.Accel, m) {
+		return s, fmt.Errorf("it was frozen with another QEMU or other hardware: QEMU %s, on %s; now it is QEMU %s",
+			s.QEMU, s.MachineType, b.Version)
+	}
+	disk, err := markOf(machineDir(dir).path(frozenDisk))
+	if err == nil && disk != s.Disk {
+		err = fmt.Errorf("its disk was changed: %s", machineDir(dir).path(frozenDisk))
+	}
+	return s, err
+}
+
+func (d *Driver) fork(ctx context.Context, b *binary, m drivers.Machine, snap snapshot, frozen string) (status drivers.Status, err error) {
+	if frozen, err = filepath.Abs(frozen); err != nil {
+		return status, err
+	}
+	dir, doing := machineDir(m.Dir), "fork machine "+m.Name
+	if err := errors.Join(os.MkdirAll(m.Dir, 0o700), os.Chmod(m.Dir, 0o700)); err != nil {
+		return status, hostError(err, doing)
+	}
+	if err := requireSpace(dir.path(overlayFile)); err != nil {
+		return status, err
+	}
+	if err := errors.Join(
+		removeFile(dir.path(baseFile)), // of a fork that was interrupted
+		dir.writeJSON(hardwareFile, hardware{MachineType: snap.MachineType}),
+		linkOrCopy(machineDir(frozen).path(frozenDisk), dir.path(baseFile)),
+		dir.makeOverlay(m.Disk), // the last: with it, the machine exists
+	); err != nil {
+		return status, hostError(err, doing)
+	}
+	s, err := d.setup(b, m, snap.choice)
+	if err != nil {
+		return status, err
+	}
+	s.Load, s.Memory = &snap, memory{File: machineDir(frozen).path(frozenMemory)}
+	if err := dir.prepare(s, "is forked"); err != nil {
+		return status, err
+	}
+	status, err = d.boot(ctx, b, s)
+	if fail.Is(err, fail.QEMUFailed) && ctx.Err() == nil {
+		err = cannotFork(err, m, fail.As(err).Evidence)
+	}
+	return status, err
+}
+
+func cannotFork(err error, m drivers.Machine, evidence string) error {
+	if evidence == "" {
+		evidence = err.Error()
+	}
+	return fail.Wrap(fail.TemplateUnusable, err, "fork machine %s", m.Name).WithEvidence(evidence)
+}
