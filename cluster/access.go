@@ -59,7 +59,7 @@ func (m *Manager) Login(ctx context.Context, name, node string) (Node, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, loginLimit)
 	defer cancel()
-	client, err := m.parts.dial(limited, sshrun.Config{Addr: status.SSH, User: sshUser, Key: key, HostKey: record.HostKey})
+	client, err := m.parts.dial(limited, sshrun.Config{Addr: status.SSH, User: sshUser, Key: key, HostKey: record.HostKey, Up: true})
 	if err != nil {
 		return nil, fail.Wrap(fail.GuestSSH, err, "log in to node %q", record.Machine.Name)
 	}

@@ -108,7 +108,7 @@ func (s *start) forkMachine(ctx context.Context, template *Template) (node Node,
 	defer stop()
 	limited, cancel := context.WithTimeout(watched, time.Duration(s.options.WaitTimeout))
 	defer cancel()
-	node, err = s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: frozen.HostKey})
+	node, err = s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: frozen.HostKey, Up: true})
 	if err != nil {
 		return nil, s.because(ctx, watched, templateBroken(err, template).WithEvidence(s.consoleTail()))
 	}

@@ -21,6 +21,8 @@ type Config struct {
 	Addr string // host:port
 	User string
 	Key  []byte // private key, PEM
+	// Up says that the server listens already: it is asked with patience, since every attempt costs it a process.
+	Up bool
 	// HostKey is the machine's public host key as in known_hosts ("ssh-ed25519 AAAA..."). Empty: any is accepted, and
 	// Client.HostKey tells it, to be remembered.
 	HostKey string
@@ -36,6 +38,9 @@ const (
 	attemptEvery = 200 * time.Millisecond
 	attemptLimit = 3 * time.Second
 	attempts     = 3
+	// A server that listens answers the first attempt, unless its machine has too much to do: then more would not help.
+	patientEvery = 10 * time.Second
+	patientLimit = time.Minute
 )
 
 // Dial waits until the machine's SSH server sends its banner, and logs in. It goes on trying until ctx ends; the error
@@ -45,7 +50,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the SSH key: %w", err)
 	}
-	conn, err := WaitBanner(ctx, cfg.Addr)
+	conn, err := waitBanner(ctx, cfg.Addr, cfg.Up)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +87,12 @@ func (c *Client) checkHostKey(want string) ssh.HostKeyCallback {
 	}
 }
 
-// WaitBanner returns a connection to addr on which an SSH server has begun to speak.
-func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
+// waitBanner returns a connection to addr on which an SSH server has begun to speak; up says that it listens already.
+func waitBanner(ctx context.Context, addr string, up bool) (net.Conn, error) {
+	every, limit := attemptEvery, attemptLimit
+	if up {
+		every, limit = patientEvery, patientLimit
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -95,7 +104,7 @@ func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
 	)
 	attempt := func() {
 		defer func() { <-places; pending.Done() }()
-		conn, err := banner(ctx, addr)
+		conn, err := banner(ctx, addr, limit)
 		if err != nil {
 			mu.Lock()
 			// Running out of time says less than whatever was the matter before.
@@ -111,7 +120,7 @@ func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
 			conn.Close()
 		}
 	}
-	tick := time.NewTicker(attemptEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -131,8 +140,8 @@ func WaitBanner(ctx context.Context, addr string) (net.Conn, error) {
 	}
 }
 
-func banner(ctx context.Context, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
+func banner(ctx context.Context, addr string, limit time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {

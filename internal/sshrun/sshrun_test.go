@@ -211,7 +211,7 @@ func TestWaitBannerOutlastsAMuteListener(t *testing.T) {
 			}
 		}
 	}()
-	conn, err := WaitBanner(t.Context(), listener.Addr().String())
+	conn, err := waitBanner(t.Context(), listener.Addr().String(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestWaitBannerTellsTheLastReason(t *testing.T) {
 	listener.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err = WaitBanner(ctx, addr)
+	_, err = waitBanner(ctx, addr, false)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("got %v", err)
 	}
