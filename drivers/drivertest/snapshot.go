@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -231,6 +232,7 @@ func (s *Suite) saved(t *testing.T) {
 	r.create()
 	before := filesOf(t, r.machine.Dir)
 	r.sh(r.start(), lives)
+	r.interruptedSaves()
 	for range 2 {
 		r.saveAndResume()
 	}
@@ -265,5 +267,26 @@ func (s *Suite) saved(t *testing.T) {
 	r.must("stop", r.driver.Stop(t.Context(), r.machine, stopLimit))
 	if status := r.start(); status.Resumed || status.NotResumed != "" {
 		t.Errorf("a machine that was saved and then stopped started as %+v", status)
+	}
+}
+
+// interruptedSaves: a machine that was not saved in time goes on, as long as it has not ended.
+func (r *rig) interruptedSaves() {
+	r.t.Helper()
+	for _, after := range []time.Duration{0, 2 * time.Millisecond, 10 * time.Millisecond, 60 * time.Millisecond} {
+		ctx, cancel := context.WithTimeout(r.t.Context(), after)
+		err := r.driver.(drivers.Saver).Save(ctx, r.machine)
+		cancel()
+		if err == nil {
+			r.is(drivers.Stopped)
+			r.start()
+			continue
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			r.t.Errorf("save, cancelled after %v: %v", after, err)
+		}
+		if got := r.sh(r.is(drivers.Running), remains); got != everythingRemains {
+			r.t.Errorf("save, cancelled after %v: what remains is %q", after, got)
+		}
 	}
 }

@@ -75,6 +75,15 @@ type hardware struct {
 	MachineType string `json:"machineType"`
 }
 
+// keepHardware writes the record, unless it is there.
+func (dir machineDir) keepHardware(h hardware) error {
+	var recorded hardware
+	if dir.readJSON(hardwareFile, &recorded) == nil && recorded == h {
+		return nil
+	}
+	return dir.writeJSON(hardwareFile, h)
+}
+
 // hardwareOf returns the machine's recorded hardware; if there is none, or this QEMU does not have it any more, the
 // newest that this QEMU has.
 func hardwareOf(m drivers.Machine, b *binary) hardware {

@@ -70,7 +70,7 @@ func (d *Driver) fork(ctx context.Context, b *binary, m drivers.Machine, snap sn
 	}
 	if err := errors.Join(
 		removeFile(dir.path(baseFile)), // of a fork that was interrupted
-		dir.writeJSON(hardwareFile, hardware{MachineType: snap.MachineType}),
+		dir.writeVolatileJSON(hardwareFile, hardware{MachineType: snap.MachineType}), // it is also this QEMU's newest
 		linkOrCopy(machineDir(frozen).path(frozenDisk), dir.path(baseFile)),
 		dir.makeOverlay(m.Disk), // the last: with it, the machine exists
 	); err != nil {

@@ -34,7 +34,7 @@ func (d *Driver) Freeze(ctx context.Context, m drivers.Machine, dir string) erro
 		return nil
 	})
 	if err != nil {
-		return fail.Wrap(fail.QEMUFailed, err, "freeze machine %s", m.Name)
+		return writeFailure(ctx, err, "freeze machine "+m.Name)
 	}
 	if err := d.end(ctx, m, id); err != nil {
 		return err
@@ -50,7 +50,15 @@ func (d *Driver) Freeze(ctx context.Context, m drivers.Machine, dir string) erro
 			os.RemoveAll(temp)
 		}
 	}
-	return hostError(err, "freeze machine "+m.Name)
+	return hostError(errors.Join(err, machine.forgetProcess()), "freeze machine "+m.Name)
+}
+
+// writeFailure is what a user is told of a state that could not be written.
+func writeFailure(ctx context.Context, err error, doing string) error {
+	if ctx.Err() != nil || isNoSpace(err) {
+		return hostError(err, doing)
+	}
+	return fail.Wrap(fail.QEMUFailed, err, "%s", doing)
 }
 
 // moveFrozen moves what is to be frozen into dir.
@@ -65,9 +73,6 @@ func (d *Driver) moveFrozen(machine machineDir, dir string, s snapshot) error {
 	}
 	disk := files.dir.path(frozenDisk)
 	if err := os.Rename(machine.path(diskFile), disk); err != nil {
-		return err
-	}
-	if err := syncFile(disk); err != nil { // nothing to do, unless the machine was ephemeral
 		return err
 	}
 	if s.Disk, err = markOf(disk); err != nil {

@@ -8,6 +8,16 @@ import (
 
 // writeJSON replaces a file of the machine's directory as a whole: a reader, or a power cut, finds the old or the new.
 func (d machineDir) writeJSON(name string, value any) error {
+	return d.replaceJSON(name, value, (*os.File).Sync)
+}
+
+// writeVolatileJSON is writeJSON for what a power cut may take. To make a file durable, some file systems write out
+// everything else as well: on a busy computer, that took longer than a fork.
+func (d machineDir) writeVolatileJSON(name string, value any) error {
+	return d.replaceJSON(name, value, func(*os.File) error { return nil })
+}
+
+func (d machineDir) replaceJSON(name string, value any, sync func(*os.File) error) error {
 	content, err := json.Marshal(value)
 	if err != nil {
 		return err
@@ -19,7 +29,7 @@ func (d machineDir) writeJSON(name string, value any) error {
 	}
 	_, err = file.Write(append(content, '\n'))
 	if err == nil {
-		err = file.Sync()
+		err = sync(file)
 	}
 	if closeErr := file.Close(); err == nil {
 		err = closeErr

@@ -40,7 +40,7 @@ type bootRecord struct {
 func (d *Driver) launch(ctx context.Context, b *binary, s setup) (status drivers.Status, err error) {
 	dir := machineDir(s.Machine.Dir)
 	record := bootRecord{s.choice, b.Version, s.MachineType, snapshotKey(b, s.MachineType, s.Accel, s.Machine), s.Memory.Shared}
-	if err := dir.writeJSON(bootFile, record); err != nil {
+	if err := dir.writeVolatileJSON(bootFile, record); err != nil {
 		return status, hostError(err, "start machine "+s.Machine.Name)
 	}
 	cmd, done, err := dir.spawn(b, s)
@@ -57,7 +57,7 @@ func (d *Driver) launch(ctx context.Context, b *binary, s setup) (status drivers
 	}()
 	id, err := identify(cmd.Process.Pid)
 	if err == nil {
-		if err := dir.writeJSON(processFile, id); err != nil {
+		if err := dir.writeVolatileJSON(processFile, id); err != nil {
 			return status, hostError(err, "start machine "+s.Machine.Name)
 		}
 	}

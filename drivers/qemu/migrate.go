@@ -75,6 +75,11 @@ func (d *Driver) writeOut(ctx context.Context, m drivers.Machine, page func(int6
 	if err := q.run(ctx, "stop", nil, nil); err != nil {
 		return err
 	}
+	// Nothing to do, unless the machine is ephemeral. Now, since some file systems write out everything that was written
+	// before as well, which would soon be the memory.
+	if err := syncFile(machineDir(m.Dir).disk()); err != nil {
+		return err
+	}
 	if err := q.prepareMigration(ctx); err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func (d *Driver) setup(b *binary, m drivers.Machine, chosen choice) (s setup, er
 func (dir machineDir) prepare(s setup, does string) error {
 	err := errors.Join(
 		removeFile(dir.path(processFile)), // of a process that has ended
-		dir.writeJSON(hardwareFile, hardware{MachineType: s.MachineType}),
+		dir.keepHardware(hardware{MachineType: s.MachineType}),
 		dir.openConsole(s.Machine, does, s.choice, time.Now()),
 	)
 	return hostError(err, "start machine "+s.Machine.Name)

@@ -154,3 +154,56 @@ func must[T any](value T, err error) T {
 	}
 	return value
 }
+
+// A dory that is killed while it saves or resumes leaves a QEMU that waits: the next start mends it.
+func TestKilledDory(t *testing.T) {
+	d := realDriver(t)
+	m := exampleMachine()
+	m.Dir, m.Image, m.Bundle, m.Accel, m.Disk, m.Memory = filepath.Join(t.TempDir(), "m"), d.options.Image, "", tcg, 1<<30, 256<<20
+	m.Forwards = nil
+	t.Cleanup(func() { d.Delete(context.Background(), m) })
+	if err := d.Create(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	must(d.Start(t.Context(), m))
+	// While it saves: everything is written, and QEMU has not been told to end.
+	saved := machineDir(m.Dir).saved()
+	var s snapshot
+	if err := d.writeMemory(t.Context(), m, saved, &s); err != nil {
+		t.Fatal(err)
+	}
+	if status := must(d.Status(t.Context(), m)); status.State != drivers.Paused || status.Reason == "" {
+		t.Errorf("a machine that was saved halfway is %+v", status)
+	}
+	if status := must(d.Start(t.Context(), m)); status.State != drivers.Running || status.Resumed || saved.exist() {
+		t.Errorf("a machine that was saved halfway starts as %+v, files left: %v", status, saved.exist())
+	}
+	// After QEMU has ended, and before the description was written.
+	if err := d.Save(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeFile(saved.dir.path(saved.meta)); err != nil {
+		t.Fatal(err)
+	}
+	if status := must(d.Start(t.Context(), m)); status.Resumed || !strings.Contains(status.NotResumed, "interrupted") || saved.exist() {
+		t.Errorf("a machine without a description starts as %+v, files left: %v", status, saved.exist())
+	}
+	// While it resumes: QEMU waits for what to load.
+	if err := d.Save(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	b := must(d.qemu(t.Context()))
+	waiting := must(d.setup(b, m, choice{Accel: tcg}))
+	waiting.Load, waiting.Memory.File = &snapshot{}, savedMemory
+	cmd, done, err := machineDir(m.Dir).spawn(b, waiting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := must(d.Status(t.Context(), m)); status.State != drivers.Unknown || status.Reason != loadingReason {
+		t.Errorf("a machine that waits is %+v", status)
+	}
+	if status := must(d.Start(t.Context(), m)); !status.Resumed || status.PID == cmd.Process.Pid || saved.exist() {
+		t.Errorf("a machine that was resumed halfway starts as %+v, files left: %v", status, saved.exist())
+	}
+	<-done
+}
