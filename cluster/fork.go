@@ -140,8 +140,13 @@ func makeIdentity(dir, authorizedKey, hostname string) (id newIdentity) {
 func (s *start) renew(ctx context.Context, node Node, id newIdentity) error {
 	watched, stop := s.watch(ctx)
 	defer stop()
+	wait, err := kube.ParseWait(s.options.Wait)
+	if err != nil {
+		return err
+	}
 	target := provision.Target{Runner: node, API: s.apiAddress()}
-	if err := s.parts.renew(watched, target, s.record.Settings, id.authority, id.Identity); err != nil {
+	err = s.parts.renew(watched, target, s.record.Settings, id.authority, id.Identity, wait, time.Duration(s.options.WaitTimeout))
+	if err != nil {
 		return s.because(ctx, watched, err)
 	}
 	key, err := provisionKey(s.record.Settings)
@@ -149,10 +154,7 @@ func (s *start) renew(ctx context.Context, node Node, id newIdentity) error {
 		return err
 	}
 	s.record.HostKey, s.record.Provisioned = id.HostKeyPublic, key
-	if err := s.saveMachine(); err != nil {
-		return err
-	}
-	return s.because(ctx, watched, s.await(watched, id.authority))
+	return s.saveMachine()
 }
 
 // await waits for the conditions of --wait.

@@ -55,7 +55,7 @@ func (w *world) forking() *Manager {
 	}
 	m.parts.canFork = func(string) bool { return true }
 	m.parts.settle = func(ctx context.Context, _ Node) (string, error) { return "", errors.Join(w.call("settle"), ctx.Err()) }
-	m.parts.renew = func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, id provision.Identity) error {
+	m.parts.renew = func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, id provision.Identity, _ []string, _ time.Duration) error {
 		if id.Hostname == "" || id.AuthorizedKey == "" || len(id.HostKey) == 0 {
 			return errors.New("an identity lacks something")
 		}

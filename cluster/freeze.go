@@ -169,8 +169,8 @@ func (t *start) forget(ctx context.Context, authority *pki.Authority) error {
 
 // freeze ends the machine and gives the directory the template's name, when everything else is in it.
 func (t *start) freeze(ctx context.Context, node Node, template Template, path string) error {
-	if err := node.Run(ctx, provision.Cmd{Shell: "sync"}); err != nil {
-		return fail.Wrap(fail.GuestCommand, err, "write out the node's file systems")
+	if err := provision.Hold(ctx, node); err != nil {
+		return err
 	}
 	node.Close() // nothing of this session wakes up in a fork
 	if err := t.driver.(drivers.Freezer).Freeze(ctx, t.record.Machine, t.files.path(frozenDir)); err != nil {

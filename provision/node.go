@@ -217,13 +217,7 @@ func (n *node) awaitConditions(ctx context.Context) (string, error) {
 
 // within waits for something for the user's time limit.
 func (n *node) within(ctx context.Context, wait func(context.Context) error) error {
-	limited, cancel := context.WithTimeout(ctx, n.timeout)
-	defer cancel()
-	err := wait(limited)
-	if err != nil && ctx.Err() == nil {
-		return fail.Wrap(fail.ControlPlaneWait, err, "the cluster was not ready within %s", n.timeout)
-	}
-	return err
+	return limited(ctx, n.timeout, wait)
 }
 
 // guard watches the units for as long as the steps run, and ends them all when one keeps failing: a wrong flag is then

@@ -3,10 +3,13 @@ package provision
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -24,12 +27,13 @@ type Identity struct {
 }
 
 // Renew makes a fork of a provisioned node another node: random numbers and clock first, then its names, its SSH keys and
-// everything that hangs on the authority. The node runs on meanwhile; its components read their files again. When Renew
-// returns, the API server knows the new identity only, and so does the SSH server for whoever comes next.
+// everything that hangs on the authority. Its components read their files again while they run. When Renew returns, the
+// API server knows the new identity only, and so does the SSH server for whoever comes next, and the named conditions hold
+// (see kube.ParseWait); for timeout at the longest.
 //
 // The node must have been provisioned with settings that differ in nothing but the API server's further names and
 // addresses.
-func Renew(ctx context.Context, t Target, s Settings, a *pki.Authority, id Identity) error {
+func Renew(ctx context.Context, t Target, s Settings, a *pki.Authority, id Identity, wait []string, timeout time.Duration) error {
 	ca, cert, key, err := a.AdminKubeconfigAuth()
 	if err != nil {
 		return err
@@ -43,46 +47,46 @@ func Renew(ctx context.Context, t Target, s Settings, a *pki.Authority, id Ident
 		return err
 	}
 	renewed := newSignal("renewed")
+	rest, goOn := io.Pipe() // the node's other components go on when it is closed
+	defer goOn.Close()
 	done := make(chan error, 1)
 	go func() {
-		cmd := Cmd{Shell: "/opt/dory/bundle/bin/dory-node renew", Stdin: bytes.NewReader(content), Stdout: renewed}
+		cmd := Cmd{Shell: "exec /opt/dory/bundle/bin/dory-node renew", Stdin: io.MultiReader(bytes.NewReader(content), rest), Stdout: renewed}
 		done <- t.Run(ctx, cmd)
 	}()
 	select {
 	case <-renewed.seen:
-	case err := <-done: // it ended before it said so
-		if err != nil {
-			return guestError(fail.GuestCommand, err, "give the fork an identity of its own")
-		}
-		done <- nil
+	case err := <-done:
+		return guestError(fail.GuestCommand, cmp.Or(err, errors.New("it did not say that it has")), "give the fork an identity of its own")
 	}
-	if err := trusted(ctx, api); err != nil {
-		return err
+	if err := limited(ctx, timeout, api.WaitTrusted); err != nil {
+		return fail.Wrap(fail.ControlPlaneWait, err, "the API server did not take its new identity")
 	}
+	goOn.Close()
 	if err := <-done; err != nil {
 		return guestError(fail.GuestCommand, err, "give the fork an identity of its own")
 	}
-	return nil
+	return limited(ctx, timeout, func(ctx context.Context) error { return api.Holds(ctx, wait) })
 }
 
-// trusted waits until the API server shows a certificate of the new authority and takes one, and then has it forget whom
-// the template's extension API servers were to trust.
-func trusted(ctx context.Context, api *kube.Cluster) error {
-	limited, cancel := context.WithTimeout(ctx, trustLimit)
+// limited waits for something for a limited time.
+func limited(ctx context.Context, timeout time.Duration, wait func(context.Context) error) error {
+	inner, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := api.WaitReady(limited); err != nil {
-		return fail.Wrap(fail.ControlPlaneWait, err, "the API server did not take its new identity within %s", trustLimit)
+	err := wait(inner)
+	if err != nil && ctx.Err() == nil {
+		return fail.Wrap(fail.ControlPlaneWait, err, "the cluster was not ready within %s", timeout)
 	}
-	// The API server adds its authorities to this ConfigMap and never takes one out, but makes it anew.
-	err := api.DeleteConfigMap(limited, "kube-system", "extension-apiserver-authentication")
-	if err != nil {
-		return fail.Wrap(fail.ControlPlaneFailed, err, "remove the template's authorities")
+	return err
+}
+
+// Hold halts what a fork does not need until it has been renewed. Only Renew lets it go on.
+func Hold(ctx context.Context, r Runner) error {
+	if err := r.Run(ctx, Cmd{Shell: "sync; exec /opt/dory/bundle/bin/dory-node hold"}); err != nil {
+		return guestError(fail.GuestCommand, err, "make the node ready to be frozen")
 	}
 	return nil
 }
-
-// trustLimit is how long an API server may take to read its certificates again: a fifth of a second, when it is idle.
-const trustLimit = time.Minute
 
 // renewal is what 'dory-node renew' reads; see there for the entries and their order.
 func renewal(s Settings, a *pki.Authority, id Identity) ([]byte, error) {

@@ -84,6 +84,22 @@ const (
 	pauseFactor   = 4
 )
 
+// WaitTrusted returns when the API server shows a certificate of our authority and takes ours. Whether it is ready is
+// another question.
+func (c *Cluster) WaitTrusted(ctx context.Context) error {
+	for {
+		_, err := c.Get(ctx, "/version")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the API server: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(shortestPause):
+		}
+	}
+}
+
 // WaitReady returns when the API server is ready. If ctx ends before, the error has the last reason.
 func (c *Cluster) WaitReady(ctx context.Context) error {
 	var last error

@@ -76,6 +76,11 @@ func (c *Cluster) Wait(ctx context.Context, names []string) error {
 	if err := c.WaitReady(ctx); err != nil {
 		return err
 	}
+	return c.Holds(ctx, names)
+}
+
+// Holds is Wait on an API server that is ready.
+func (c *Cluster) Holds(ctx context.Context, names []string) error {
 	var group errgroup.Group
 	for _, name := range names {
 		if cond := conditions[name]; cond.missing != nil {

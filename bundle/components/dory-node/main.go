@@ -9,6 +9,7 @@ import (
 
 const usage = `usage: dory-node wait-ready URL CA-FILE
        dory-node renew <ARCHIVE
+       dory-node hold
        dory-node finish-renewal
        dory-node set-clock NANOSECONDS`
 
@@ -20,6 +21,8 @@ func main() {
 		err = waitReady(args[1], args[2])
 	case len(args) == 1 && args[0] == "renew":
 		err = renew(os.Stdin)
+	case len(args) == 1 && args[0] == "hold":
+		err = hold(true)
 	case len(args) == 1 && args[0] == "finish-renewal":
 		err = finishRenewal()
 	case len(args) == 2 && args[0] == "set-clock":

@@ -25,6 +25,9 @@ import (
 //	hostname    the machine's name
 //	machine-id  32 hexadecimal digits
 //	/...        a file, put into its place whole
+//
+// Then it says so, and waits until the sender, who meanwhile has the API server for himself, closes the stream: what the
+// template was frozen with held goes on only then.
 func renew(in io.Reader) error {
 	// What stands there now is the template's key; its file is replaced below, not written to.
 	if err := os.Link(accountKey, previousAccountKey); err != nil && !errors.Is(err, os.ErrExist) {
@@ -51,10 +54,30 @@ func renew(in io.Reader) error {
 	if err := reloadServer(); err != nil {
 		return err
 	}
-	fmt.Println("renewed") // components reload their files meanwhile
-	err := exec.Command("systemctl", "start", "--no-block", "dory-renewal").Run()
+	fmt.Println("renewed")
 	syscall.Sync() // what a start made outlives a power cut from its end on
-	return err
+	io.Copy(io.Discard, in)
+	return errors.Join(hold(false), exec.Command("systemctl", "start", "--no-block", "dory-renewal").Run())
+}
+
+// heldGroups are the control groups of what need not run while a fork is renewed. A fork's emulated processors know no
+// code yet, and everything that runs takes them away from what is waited for.
+var heldGroups = []string{
+	"system.slice/kubelet.service", "system.slice/kube-controller-manager.service", "system.slice/kube-scheduler.service",
+	"system.slice/kube-proxy.service", "system.slice/containerd.service", "kubepods.slice",
+}
+
+// hold halts all processes of the groups, or lets them go on.
+func hold(halt bool) error {
+	value := map[bool]string{true: "1", false: "0"}[halt]
+	var failures []error
+	for _, group := range heldGroups {
+		err := os.WriteFile("/sys/fs/cgroup/"+group+"/cgroup.freeze", []byte(value), 0o644)
+		if !errors.Is(err, os.ErrNotExist) {
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(failures...)
 }
 
 func renewOne(header *tar.Header, content []byte) error {
@@ -176,5 +199,11 @@ func finishRenewal() error {
 		return fmt.Errorf("restart the kubelet: %w: %s", err, out)
 	}
 	time.Sleep(beforeRefusal)
-	return os.Remove(previousAccountKey)
+	// The API server only ever adds authorities to this ConfigMap, by which extension API servers know it; gone, it is made anew.
+	out, err := exec.Command("/opt/dory/bundle/bin/kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--namespace=kube-system",
+		"delete", "configmap", "extension-apiserver-authentication", "--ignore-not-found").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("remove the template's authorities: %w: %s", err, out)
+	}
+	return errors.Join(err, os.Remove(previousAccountKey))
 }

@@ -3,23 +3,20 @@ package main
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/dorykube/dory/bundle/components/kubernetes/signer"
-	"k8s.io/client-go/transport"
 )
 
 // accountVariable names the service-account key in the environment of the components that upstream lets read it only once:
 // PATH.key is the private key, PATH-previous.pub may be the public one that a forked cluster had before.
 const accountVariable = "DORY_ACCOUNT_KEY"
 
-// certificatesEvery is how soon a component takes a client certificate that was replaced. Upstream's five minutes are too
-// long for a fork; the authorities' files are read as often by the change that the bundle's build makes to client-go.
-const certificatesEvery = 5 * time.Second
+// Client certificates need no help: upstream reads their files for every new connection, and lets go of old connections
+// after five minutes, by which time nobody waits. The authorities' files are read every second, by the change that the
+// bundle's build makes to client-go.
 
 // prepareRenewal makes a component take new keys and certificates while it runs, where upstream's would not.
 func prepareRenewal(component string) error {
-	transport.CertCallbackRefreshDuration = certificatesEvery
 	account := os.Getenv(accountVariable)
 	if account == "" {
 		return nil
