@@ -166,6 +166,17 @@ func TestKilledDory(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(d.Start(t.Context(), m))
+	// Not killed, but without room on the host's disk, in the middle or at the end: the machine goes on.
+	full := func(int64, []byte) error { return syscall.ENOSPC }
+	for range 2 {
+		if err := d.writeOut(t.Context(), m, full, func([]byte) error { return syscall.ENOSPC }); !isNoSpace(err) {
+			t.Errorf("save on a full disk: %v", err)
+		}
+		if status := must(d.Status(t.Context(), m)); status.State != drivers.Running {
+			t.Errorf("a machine that could not be saved is %+v", status)
+		}
+		full = func(int64, []byte) error { return nil }
+	}
 	// While it saves: everything is written, and QEMU has not been told to end.
 	saved := machineDir(m.Dir).saved()
 	var s snapshot
