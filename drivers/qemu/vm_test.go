@@ -199,7 +199,12 @@ func TestKilledDory(t *testing.T) {
 	if status := must(d.Start(t.Context(), m)); status.Resumed || !strings.Contains(status.NotResumed, "interrupted") || saved.exist() {
 		t.Errorf("a machine without a description starts as %+v, files left: %v", status, saved.exist())
 	}
-	// While it resumes: QEMU waits for what to load.
+	killedWhileItResumes(t, d, m)
+}
+
+// QEMU waits for what to load.
+func killedWhileItResumes(t *testing.T, d *Driver, m drivers.Machine) {
+	saved := machineDir(m.Dir).saved()
 	if err := d.Save(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
