@@ -194,7 +194,8 @@ func archive(files []file, links []link) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), w.Close()
+	err := w.Close() // which still writes
+	return out.Bytes(), err
 }
 
 // digest names a set of files by their paths, modes and content.

@@ -127,7 +127,8 @@ func plainArchive(files []file) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), w.Close()
+	err := w.Close() // which still writes
+	return out.Bytes(), err
 }
 
 // signal closes seen when a word is written to it.
