@@ -46,27 +46,24 @@ func Renew(ctx context.Context, t Target, s Settings, a *pki.Authority, id Ident
 	if err != nil {
 		return err
 	}
-	renewed := newSignal("renewed")
+	out := newSignals("renewed", "synced")
 	rest, goOn := io.Pipe() // the node's other components go on when it is closed
 	defer goOn.Close()
-	done := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
-		cmd := Cmd{Shell: "exec /opt/dory/bundle/bin/dory-node renew", Stdin: io.MultiReader(bytes.NewReader(content), rest), Stdout: renewed}
-		done <- t.Run(ctx, cmd)
+		cmd := Cmd{Shell: "exec /opt/dory/bundle/bin/dory-node renew", Stdin: io.MultiReader(bytes.NewReader(content), rest), Stdout: out}
+		ended <- cmp.Or(t.Run(ctx, cmd), errors.New("it did not say that it has"))
 	}()
-	select {
-	case <-renewed.seen:
-	case err := <-done:
-		return guestError(fail.GuestCommand, cmp.Or(err, errors.New("it did not say that it has")), "give the fork an identity of its own")
+	if err := out.await("renewed", ended); err != nil {
+		return err
 	}
 	if err := limited(ctx, timeout, api.WaitTrusted); err != nil {
-		return fail.Wrap(fail.ControlPlaneWait, err, "the API server did not take its new identity")
+		return err
 	}
-	goOn.Close()
-	if err := <-done; err != nil {
-		return guestError(fail.GuestCommand, err, "give the fork an identity of its own")
+	if err := limited(ctx, timeout, func(ctx context.Context) error { return api.Holds(ctx, wait) }); err != nil {
+		return err
 	}
-	return limited(ctx, timeout, func(ctx context.Context) error { return api.Holds(ctx, wait) })
+	return out.await("synced", ended)
 }
 
 // limited waits for something for a limited time.
@@ -131,22 +128,39 @@ func plainArchive(files []file) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// signal closes seen when a word is written to it.
-type signal struct {
-	word string
+// signals are words that a command writes, each of which somebody waits for.
+type signals struct {
 	text bytes.Buffer
-	seen chan struct{}
+	seen map[string]chan struct{}
 }
 
-func newSignal(word string) *signal { return &signal{word: word, seen: make(chan struct{})} }
+func newSignals(words ...string) *signals {
+	s := &signals{seen: map[string]chan struct{}{}}
+	for _, word := range words {
+		s.seen[word] = make(chan struct{})
+	}
+	return s
+}
 
-func (s *signal) Write(p []byte) (int, error) {
-	before := strings.Contains(s.text.String(), s.word)
+func (s *signals) Write(p []byte) (int, error) {
+	before := s.text.String()
 	s.text.Write(p)
-	if !before && strings.Contains(s.text.String(), s.word) {
-		close(s.seen)
+	for word, seen := range s.seen {
+		if !strings.Contains(before, word) && strings.Contains(s.text.String(), word) {
+			close(seen)
+		}
 	}
 	return len(p), nil
+}
+
+// await waits for the word, or for the command's end without it.
+func (s *signals) await(word string, ended <-chan error) error {
+	select {
+	case <-s.seen[word]:
+		return nil
+	case err := <-ended:
+		return guestError(fail.GuestCommand, err, "give the fork an identity of its own")
+	}
 }
 
 // SetClock steps a node's clock to this computer's.

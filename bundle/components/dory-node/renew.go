@@ -26,8 +26,8 @@ import (
 //	machine-id  32 hexadecimal digits
 //	/...        a file, put into its place whole
 //
-// Then it says so, and waits until the sender, who meanwhile has the API server for himself, closes the stream: what the
-// template was frozen with held goes on only then.
+// Then it says so, and again when all of it is on the disk, and waits until the sender, who meanwhile has the API server
+// for himself, closes the stream or the connection: what was held when the template was frozen goes on only then.
 func renew(in io.Reader) error {
 	// What stands there now is the template's key; its file is replaced below, not written to.
 	if err := os.Link(accountKey, previousAccountKey); err != nil && !errors.Is(err, os.ErrExist) {
@@ -56,6 +56,7 @@ func renew(in io.Reader) error {
 	}
 	fmt.Println("renewed")
 	syscall.Sync() // what a start made outlives a power cut from its end on
+	fmt.Println("synced")
 	io.Copy(io.Discard, in)
 	return errors.Join(hold(false), exec.Command("systemctl", "start", "--no-block", "dory-renewal").Run())
 }
