@@ -77,7 +77,7 @@ It needs no root, no daemon and no container engine; QEMU is enough.
 
   dory start            make the cluster, or start it again
   dory kubectl -- ...   talk to it
-  dory stop             power it off; its data stays
+  dory stop             save it and free its memory
   dory delete           remove every trace of it`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: a.unknownVerb,

@@ -21,6 +21,13 @@ var patches = []patch{
 	// its client certificates is a variable. A component of a forked cluster, whose certificates all change at once, could
 	// not reach the API server in between. See bundle/components/kubernetes/renewal.go.
 	{"kubernetes", "k8s.io/client-go", "transport/ca_rotation.go", "caRefreshDuration:    5 * time.Minute,", "caRefreshDuration:    time.Second,"},
+	// And it does so in RoundTrip only. 'kubectl exec' unwraps the transport and dials by itself, so the API server went on
+	// asking for the kubelet of the template, until somebody happened to ask for logs.
+	{"kubernetes", "k8s.io/client-go", "transport/ca_rotation.go",
+		"\th.mu.RLock()\n\tdefer h.mu.RUnlock()\n\n\treturn h.transport\n", "\treturn h.getTransport(context.Background())\n"},
+	// A client certificate that is found changed during a handshake closed all connections, the one of that handshake too:
+	// whoever came first after a fork failed. The handshake takes it, and the period closes what is old.
+	{"kubernetes", "k8s.io/client-go", "transport/cert_rotation.go", "return c.loadClientCert()", "return c.reload(nil)"},
 }
 
 // patched returns the go command's flags for a component with patches: a go.mod that replaces the modules by changed copies.

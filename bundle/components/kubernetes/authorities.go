@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,7 +35,8 @@ func (a authorities) keep() {
 		before := a.read()
 		ctx, cancel := context.WithCancel(context.Background())
 		if err := a.run(ctx); err != nil {
-			klog.ErrorS(err, "cannot publish the cluster's authority yet")
+			klog.InfoS("Cannot publish the cluster's authority yet", "err", err) // the API server is away, for instance
+			time.Sleep(lookEvery)
 		} else {
 			for bytes.Equal(a.read(), before) {
 				time.Sleep(lookEvery)
@@ -105,14 +105,4 @@ func (a authorities) tokens(client clientset.Interface, all informers.SharedInfo
 	}
 	return serviceaccountcontroller.NewTokensController(klog.Background(), all.Core().V1().ServiceAccounts(), all.Core().V1().Secrets(), client,
 		serviceaccountcontroller.TokensControllerOptions{TokenGenerator: generator, RootCA: rootCA})
-}
-
-// flagValue returns the value of --name=value on the process's command line, or "".
-func flagValue(name string) string {
-	for _, arg := range os.Args[1:] {
-		if value, ok := strings.CutPrefix(arg, "--"+name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }

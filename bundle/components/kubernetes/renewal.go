@@ -3,8 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/dorykube/dory/bundle/components/kubernetes/signer"
+	"k8s.io/client-go/transport"
 )
 
 // accountVariable names the service-account key in the environment of the components that upstream lets read it only once:
@@ -23,12 +27,49 @@ func prepareRenewal(component string) error {
 	}
 	switch component {
 	case "kube-apiserver":
-		s := &signer.Signer{Private: account + ".key", Previous: account + "-previous.pub"}
-		if err := s.Serve(flagValue("service-account-signing-endpoint")); err != nil {
+		// Its only client certificate in a file is the one for kubelets, whose connections carry what users look at: logs
+		// and sessions that began after a fork must not be cut minutes later.
+		transport.CertCallbackRefreshDuration = time.Second
+		// Upstream takes the signing endpoint or keys from the command line, not both. Keys that a user adds are published
+		// by the endpoint instead.
+		added := takeFlags("service-account-key-file")
+		s := &signer.Signer{Private: account + ".key", Previous: account + "-previous.pub", Added: added}
+		endpoints := flagValues("service-account-signing-endpoint")
+		if len(endpoints) == 0 {
+			return fmt.Errorf("$%s is set, and --service-account-signing-endpoint=SOCKET is not", accountVariable)
+		}
+		// The first is the unit's own. A user's endpoint after it is somebody else's socket.
+		if err := s.Serve(endpoints[0]); err != nil {
 			return fmt.Errorf("serve the signing endpoint: %w", err)
 		}
 	case "kube-controller-manager":
-		go authorities{flagValue("root-ca-file"), account + ".key", flagValue("kubeconfig")}.keep()
+		go authorities{lastFlag("root-ca-file"), account + ".key", lastFlag("kubeconfig")}.keep()
 	}
 	return nil
+}
+
+// flagValues are the values of --name=value on the process's command line.
+func flagValues(name string) (values []string) {
+	for _, arg := range os.Args[1:] {
+		if value, ok := strings.CutPrefix(arg, "--"+name+"="); ok {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// lastFlag is the value that counts, or "": users' flags come after the unit's own.
+func lastFlag(name string) string {
+	values := flagValues(name)
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+// takeFlags is flagValues, and removes them.
+func takeFlags(name string) []string {
+	values := flagValues(name)
+	os.Args = slices.DeleteFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "--"+name+"=") })
+	return values
 }

@@ -6,12 +6,12 @@ package signer
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +21,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"k8s.io/client-go/util/keyutil"
 	"k8s.io/externaljwt/apis/v1"
 )
 
@@ -31,11 +32,13 @@ const (
 	longestToken = 1 << 32
 )
 
-// Signer is the service. Private is the file of the ECDSA P-256 key that signs, PEM. Previous is a file with a public key
-// whose tokens are still good; it may be absent.
+// Signer is the service. Private is the file of the ECDSA P-256 key that signs, PEM. Previous is a file with public keys
+// whose tokens are still good, which may be absent; Added are files whose keys count like the signer's own. None of the files
+// is remembered, by its time and size for instance: keys of one kind have one size, and files out of an archive one time.
 type Signer struct {
 	v1.UnimplementedExternalJWTSignerServer
 	Private, Previous string
+	Added             []string
 }
 
 // Serve listens on a unix socket that only its owner can open, and serves from then on.
@@ -91,19 +94,28 @@ func (s *Signer) FetchKeys(context.Context, *v1.FetchKeysRequest) (*v1.FetchKeys
 	if err != nil {
 		return nil, err
 	}
-	public := []*ecdsa.PublicKey{&key.PublicKey}
-	if previous := readPublic(s.Previous); previous != nil {
-		public = append(public, previous)
-	}
 	response := &v1.FetchKeysResponse{RefreshHintSeconds: refreshSeconds, DataTimestamp: timestamppb.New(changed)}
-	for i, k := range public {
-		id, der, err := describe(k)
-		if err != nil {
+	add := func(hidden bool, public ...any) error {
+		for _, k := range public {
+			id, der, err := describe(k)
+			if err != nil {
+				return err
+			}
+			response.Keys = append(response.Keys, &v1.Key{KeyId: id, Key: der, ExcludeFromOidcDiscovery: hidden})
+		}
+		return nil
+	}
+	if err := add(false, &key.PublicKey); err != nil {
+		return nil, err
+	}
+	for _, path := range s.Added {
+		public, err := keyutil.PublicKeysFromFile(path)
+		if err := errors.Join(err, add(false, public...)); err != nil {
 			return nil, err
 		}
-		response.Keys = append(response.Keys, &v1.Key{KeyId: id, Key: der, ExcludeFromOidcDiscovery: i > 0})
 	}
-	return response, nil
+	previous, _ := keyutil.PublicKeysFromFile(s.Previous) // without the file, its tokens are good no more
+	return response, add(true, previous...)
 }
 
 // Metadata implements the service.
@@ -113,17 +125,13 @@ func (s *Signer) Metadata(context.Context, *v1.MetadataRequest) (*v1.MetadataRes
 
 // key reads the key that signs; changed is when its file was written.
 func (s *Signer) key() (key *ecdsa.PrivateKey, changed time.Time, err error) {
-	block, err := readPEM(s.Private)
+	parsed, err := keyutil.PrivateKeyFromFile(s.Private)
 	if err != nil {
 		return nil, changed, err
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block)
-	if err != nil {
-		return nil, changed, fmt.Errorf("read %s: %w", s.Private, err)
-	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, changed, fmt.Errorf("read %s: not an ECDSA key", s.Private)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, changed, fmt.Errorf("read %s: not an ECDSA key of P-256", s.Private)
 	}
 	info, err := os.Stat(s.Private)
 	if err != nil {
@@ -132,35 +140,9 @@ func (s *Signer) key() (key *ecdsa.PrivateKey, changed time.Time, err error) {
 	return key, info.ModTime(), nil
 }
 
-// readPublic returns nil if there is no such key: then its tokens are good no more.
-func readPublic(path string) *ecdsa.PublicKey {
-	block, err := readPEM(path)
-	if err != nil {
-		return nil
-	}
-	parsed, err := x509.ParsePKIXPublicKey(block)
-	if err != nil {
-		return nil
-	}
-	key, _ := parsed.(*ecdsa.PublicKey)
-	return key
-}
-
-func readPEM(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("read %s: not a PEM file", path)
-	}
-	return block.Bytes, nil
-}
-
 // describe returns a key's name, which is upstream's for it (keyIDFromPublicKey in k8s.io/kubernetes/pkg/serviceaccount),
 // and its PKIX form.
-func describe(key *ecdsa.PublicKey) (id string, der []byte, err error) {
+func describe(key any) (id string, der []byte, err error) {
 	der, err = x509.MarshalPKIXPublicKey(key)
 	sum := sha256.Sum256(der)
 	return base64.RawURLEncoding.EncodeToString(sum[:]), der, err

@@ -71,11 +71,34 @@ func TestKeysAreReadAgain(t *testing.T) {
 	if err != nil || len(fetched.Keys) != 2 || fetched.Keys[0].ExcludeFromOidcDiscovery || !fetched.Keys[1].ExcludeFromOidcDiscovery {
 		t.Errorf("with a previous key: %v, %v", fetched, err)
 	}
+	s.Added = []string{filepath.Join(dir, "added")}
+	if _, err := s.FetchKeys(t.Context(), nil); err == nil {
+		t.Error("a user's key that is not there went unnoticed")
+	}
+	der, err = x509.MarshalPKIXPublicKey(&newKey(t).PublicKey)
+	writePEM(t, s.Added[0], "PUBLIC KEY", der, err)
+	fetched, err = s.FetchKeys(t.Context(), nil)
+	if err != nil || len(fetched.Keys) != 3 || fetched.Keys[1].ExcludeFromOidcDiscovery || !fetched.Keys[2].ExcludeFromOidcDiscovery {
+		t.Errorf("with a user's key: %v, %v", fetched, err)
+	}
 	socket := filepath.Join(dir, "socket")
 	if err := s.Serve(socket); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v", info, err)
+	}
+}
+
+func TestOnlyP256Signs(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Signer{Private: filepath.Join(t.TempDir(), "key")}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	writePEM(t, s.Private, "PRIVATE KEY", der, err)
+	if _, err := s.Sign(t.Context(), &v1.SignJWTRequest{}); err == nil {
+		t.Error("a key of another curve signs as ES256")
 	}
 }
