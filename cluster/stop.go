@@ -26,8 +26,8 @@ type StopOptions struct {
 	PowerOff    bool // shut the guest down, rather than save it
 }
 
-// Stop saves the cluster's machine and ends it, so that its memory is free; a machine that cannot be saved is powered off.
-// It says whether there was anything to stop.
+// Stop saves the cluster's machine and ends it, so that its memory is free; where the driver cannot do that, and where there
+// is nothing worth it, the machine is powered off. It says whether there was anything to stop.
 func (m *Manager) Stop(ctx context.Context, name string, o StopOptions) (stopped bool, err error) {
 	h, err := m.holdExisting(ctx, name, "stop")
 	if err != nil {
