@@ -182,7 +182,7 @@ func systemPodsStay(t *testing.T, d *dory) {
 		d.kubectlOf(profile, "wait", "node/dory", "--for=condition=Ready", "--timeout=2m")
 	}
 	for _, profile := range []string{"one", "two"} {
-		d.kubectlOf(profile, "wait", "pod/uses-data", "--for=condition=Ready", "--timeout=5m")
+		d.must(startLimit, "-p", profile, "kubectl", "--", "wait", "pod/uses-data", "--for=condition=Ready", "--timeout=10m")
 	}
 }
 
