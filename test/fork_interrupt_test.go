@@ -26,7 +26,8 @@ func TestInterruptedFork(t *testing.T) {
 		for _, want := range []string{"fork", "renew", "kubeconfig"} {
 			step, code := d.interrupted(signal, seen)
 			seen = append(seen, step)
-			if step != want || code == 0 {
+			// Writing the kubeconfig takes some milliseconds: the start may have ended well before the signal came.
+			if step != want || code == 0 && want != "kubeconfig" {
 				t.Errorf("%v in step %q instead of %q: exit %d", signal, step, want, code)
 			}
 		}
