@@ -64,7 +64,7 @@ test-vm: build artifacts ## tests on real VMs
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
 
 .PHONY: test-forks
-test-forks: build artifacts ## two forks of one template, and interrupted forks: not in 'make test' until seen green to the end
+test-forks: build artifacts ## two forks of one template side by side, and interrupted forks: 20 minutes, and so not in 'make test'
 	go test -tags vm,forks -count=1 -timeout $(VM_TEST_TIMEOUT) -run Fork ./test
 
 .PHONY: bench
