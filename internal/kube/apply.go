@@ -35,7 +35,11 @@ func (c *Cluster) Apply(ctx context.Context, manifest []byte) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(applyAtOnce)
 	for _, object := range objects {
-		if object.GetKind() != "Namespace" {
+		switch object.GetKind() {
+		case "Namespace":
+		case "Service":
+			group.Go(func() error { return c.applyService(ctx, object) })
+		default:
 			group.Go(func() error { return c.applyOne(ctx, object) })
 		}
 	}
