@@ -42,8 +42,8 @@ test: lint test-unit test-cross artifacts test-vm ## everything: lint, unit test
 lint: ## formatting, vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags vm,forks ./...
-	go tool staticcheck -tags vm,forks ./...
+	go vet -tags vm ./...
+	go tool staticcheck -tags vm ./...
 
 .PHONY: test-unit
 test-unit: packages ## unit tests, with the race detector
@@ -62,10 +62,6 @@ test-cross: ## build and vet for the other platforms
 .PHONY: test-vm
 test-vm: build artifacts ## tests on real VMs
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
-
-.PHONY: test-forks
-test-forks: build artifacts ## two forks of one template side by side, and interrupted forks: 20 minutes, and so not in 'make test'
-	go test -tags vm,forks -count=1 -timeout $(VM_TEST_TIMEOUT) -run Fork ./test
 
 .PHONY: bench
 bench: build artifacts ## time everything a user waits for, on real VMs

@@ -91,7 +91,7 @@ func TestTwoStartsAtOnce(t *testing.T) {
 	d := newDory(t)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	first := d.command(ctx, "start", "--wait=none")
+	first := d.command(ctx, "start", "--no-template", "--wait=none")
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
