@@ -62,14 +62,21 @@ func (w *world) count(name string) (n int) {
 	return n
 }
 
+func (w *world) entry() registry.Entry {
+	return registry.Entry{Name: "fake", Automatic: true, New: func(registry.Options) drivers.Driver { return fakeDriver{w} }}
+}
+
 // manager is a new process of dory.
 func (w *world) manager() *Manager {
 	return &Manager{Dirs: w.dirs, Host: hostinfo.Host{CPUs: 8, Memory: 32 * size.GiB}, parts: parts{
-		driver: func(name string, _ registry.Options) (drivers.Driver, string, error) {
-			if name != "auto" && name != "fake" {
-				return nil, "", errors.New("no driver " + name)
+		driver: func(name string) (registry.Entry, error) {
+			if name != w.entry().Name {
+				return registry.Entry{}, errors.New("no driver " + name)
 			}
-			return fakeDriver{w}, "fake", nil
+			return w.entry(), nil
+		},
+		ask: func(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {
+			return []registry.Answer{{Entry: w.entry(), Report: w.entry().New(o).Check(ctx)}}
 		},
 		artifacts: func(home.Dirs, string) (artifacts, error) {
 			return artifacts{image: "image", bundle: "bundle", images: map[string]string{

@@ -50,10 +50,10 @@ func (d forkingDriver) Fork(ctx context.Context, m drivers.Machine, frozen strin
 // forking is a manager whose driver can fork, in a new process of dory.
 func (w *world) forking() *Manager {
 	m := w.manager()
-	m.parts.driver = func(string, registry.Options) (drivers.Driver, string, error) {
-		return forkingDriver{fakeDriver{w}}, "fake", nil
-	}
-	m.parts.canFork = func(string) bool { return true }
+	entry := w.entry()
+	entry.Capabilities.Fork = true
+	entry.New = func(registry.Options) drivers.Driver { return forkingDriver{fakeDriver{w}} }
+	m.parts.driver = func(string) (registry.Entry, error) { return entry, nil }
 	m.parts.settle = func(ctx context.Context, _ Node) (string, error) { return "", errors.Join(w.call("settle"), ctx.Err()) }
 	m.parts.renew = func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, id provision.Identity, _ []string, _ time.Duration) error {
 		if id.Hostname == "" || id.AuthorizedKey == "" || len(id.HostKey) == 0 {

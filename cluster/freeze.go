@@ -27,7 +27,8 @@ func (s *start) forkable() bool {
 	_, freezes := s.driver.(drivers.Freezer)
 	_, forks := s.driver.(drivers.Forker)
 	_, named := s.driver.(drivers.Fingerprinter)
-	return freezes && forks && named && !s.options.NoTemplate && s.parts.canFork(s.plan.Spec.Driver)
+	entry, err := s.parts.driver(s.record.Driver)
+	return freezes && forks && named && !s.options.NoTemplate && err == nil && entry.Capabilities.Fork
 }
 
 // template returns the template of the cluster's configuration. It makes it if there is none; if another dory is making

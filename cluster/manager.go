@@ -113,8 +113,11 @@ func (h *held) open(name string) (err error) {
 }
 
 func (m *Manager) openDriver(name string, log *slog.Logger) (drivers.Driver, error) {
-	driver, _, err := m.parts.driver(name, m.driverOptions(log))
-	return driver, err
+	entry, err := m.parts.driver(name)
+	if err != nil {
+		return nil, err
+	}
+	return entry.New(m.driverOptions(log)), nil
 }
 
 func (m *Manager) driverOptions(log *slog.Logger) registry.Options {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
 )
 
@@ -74,7 +75,7 @@ func (m *Manager) merge(have Spec, wanted Wanted) (Wanted, error) {
 		wished = true
 		s.copy(&merged, &wanted)
 	}
-	if merged.Spec.Driver == "auto" {
+	if merged.Spec.Driver == registry.Auto {
 		merged.Spec.Driver = have.Driver
 	}
 	// Addons are switched on, never off, by naming them.
@@ -175,8 +176,10 @@ func (m *Manager) Plan(name string, wanted Wanted) (Plan, error) {
 	if err != nil && !fail.Is(err, fail.NoCluster) {
 		return Plan{}, err
 	}
-	if _, _, err := m.parts.driver(wanted.Spec.Driver, m.driverOptions(nil)); err != nil {
-		return Plan{}, err
+	if wanted.Spec.Driver != registry.Auto {
+		if _, err := m.parts.driver(wanted.Spec.Driver); err != nil {
+			return Plan{}, err
+		}
 	}
 	return m.plan(name, record, wanted)
 }

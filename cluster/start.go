@@ -201,25 +201,6 @@ func (s *start) prepare(ctx context.Context) error {
 	return s.update(ctx, running)
 }
 
-// checkDriver asks the driver whether it can work here at all, before anything is made.
-func (s *start) checkDriver(ctx context.Context) error {
-	if s.driver == nil {
-		driver, name, err := s.parts.driver(s.plan.Spec.Driver, s.driverOptions(s.log))
-		if err != nil {
-			return err
-		}
-		s.driver, s.plan.Spec.Driver = driver, name
-	}
-	report := s.driver.Check(ctx)
-	if report.Usable || ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if report.Err != nil {
-		return report.Err
-	}
-	return fail.New(fail.DriverUnusable, "driver %s: %s", s.plan.Spec.Driver, report.Summary)
-}
-
 // begin writes the record of a new cluster, and its login key.
 func (s *start) begin() error {
 	if err := os.MkdirAll(s.files.dir, 0o700); err != nil {

@@ -119,7 +119,7 @@ func (m *Manager) probeAPI(ctx context.Context, s *Status, f files, address stri
 	var all sync.WaitGroup
 	var apiReason, kubeletReason string
 	all.Go(func() { s.APIServer, apiReason = apiState(client.Ready(ctx)) })
-	all.Go(func() { s.Kubelet, kubeletReason = kubeletState(ctx, client, s.Name) })
+	all.Go(func() { s.Kubelet, kubeletReason = kubeletState(ctx, client) })
 	all.Wait()
 	if apiReason != "" {
 		s.Reasons = append(s.Reasons, "apiserver: "+apiReason)
@@ -143,8 +143,8 @@ func apiState(err error) (state, reason string) {
 }
 
 // kubeletState is what the control plane thinks of the kubelet: Ready is kept alive by the kubelet itself.
-func kubeletState(ctx context.Context, client api, node string) (state, reason string) {
-	text, err := client.Get(ctx, "/api/v1/nodes/"+node)
+func kubeletState(ctx context.Context, client api) (state, reason string) {
+	text, err := client.Get(ctx, "/api/v1/nodes/"+nodeName)
 	if err != nil {
 		return string(drivers.Unknown), "the API server does not say: " + err.Error()
 	}

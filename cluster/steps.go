@@ -59,8 +59,8 @@ type artifacts struct {
 
 // parts are the other packages, as a cluster's life uses them; unit tests have others.
 type parts struct {
-	driver    func(name string, o registry.Options) (drivers.Driver, string, error)
-	canFork   func(driver string) bool
+	driver    func(name string) (registry.Entry, error)
+	ask       func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
 	artifacts func(dirs home.Dirs, version string) (artifacts, error)
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
@@ -71,17 +71,8 @@ type parts struct {
 
 func realParts() parts {
 	return parts{
-		driver: func(name string, o registry.Options) (drivers.Driver, string, error) {
-			entry, err := registry.Choose(name)
-			if err != nil {
-				return nil, "", err
-			}
-			return entry.New(o), entry.Name, nil
-		},
-		canFork: func(name string) bool {
-			entry, err := registry.Choose(name)
-			return err == nil && entry.Capabilities.Fork
-		},
+		driver:    registry.Find,
+		ask:       registry.Ask,
 		artifacts: openArtifacts,
 		dial: func(ctx context.Context, c sshrun.Config) (Node, error) {
 			client, err := sshrun.Dial(ctx, c)

@@ -33,6 +33,11 @@ func TestForks(t *testing.T) {
 			t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
 		}
 	}
+	for _, profile := range []string{"one", "two"} {
+		if r := d.run(commandLimit, "-p", profile, "status"); r.code != 0 {
+			t.Errorf("status of %s: exit %d\n%s%s", profile, r.code, r.stdout, r.stderr)
+		}
+	}
 	part("everything of an identity differs", identitiesDiffer)
 	part("credentials of a sister are refused", sistersAreStrangers)
 	part("the clock is right", clockIsRight)

@@ -20,27 +20,25 @@ type Options struct {
 type Entry struct {
 	Name         string
 	Capabilities drivers.Capabilities
+	Automatic    bool // auto may choose it
 	New          func(Options) drivers.Driver
 }
 
-// All are the drivers, in the order in which auto tries them.
+// All are the drivers, in the order in which auto prefers them: qemu first, since only its clusters are forked.
 func All() []Entry {
 	return []Entry{
-		{qemu.Name, qemu.Capabilities(), func(o Options) drivers.Driver {
+		{qemu.Name, qemu.Capabilities(), true, func(o Options) drivers.Driver {
 			return qemu.New(qemu.Options{Cache: o.Cache, Image: o.Image, Log: o.Log})
 		}},
 	}
 }
 
-// auto is the wish for any driver that works here.
-const auto = "auto"
+// Auto is the wish for any driver that works here: see Ask and Pick.
+const Auto = "auto"
 
-// Choose returns the driver of a name, or for "auto" the first. An unknown name is fail.DriverUnknown with the nearest.
-func Choose(name string) (Entry, error) {
+// Find returns the driver of a name. An unknown name is fail.DriverUnknown with the nearest.
+func Find(name string) (Entry, error) {
 	all := All()
-	if name == "" || name == auto {
-		return all[0], nil
-	}
 	for _, e := range all {
 		if e.Name == name {
 			return e, nil

@@ -7,16 +7,16 @@ import (
 	"github.com/dorykube/dory/internal/fail"
 )
 
-func TestChoose(t *testing.T) {
-	for _, name := range []string{"", "auto", "qemu"} {
-		if e, err := Choose(name); err != nil || e.Name != "qemu" {
-			t.Errorf("Choose(%q) = %q, %v", name, e.Name, err)
+func TestFind(t *testing.T) {
+	for _, e := range All() {
+		if found, err := Find(e.Name); err != nil || found.Name != e.Name {
+			t.Errorf("Find(%q) = %q, %v", e.Name, found.Name, err)
 		}
 	}
 	for _, name := range []string{"qmeu", "kvm2", "docker", "QEMU", "../qemu"} {
-		_, err := Choose(name)
+		_, err := Find(name)
 		if !fail.Is(err, fail.DriverUnknown) || !strings.Contains(fail.As(err).Remedy(), "--driver qemu") {
-			t.Errorf("Choose(%q) = %v, want DriverUnknown with the nearest name", name, err)
+			t.Errorf("Find(%q) = %v, want DriverUnknown with the nearest name", name, err)
 		}
 	}
 }

@@ -1,0 +1,68 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// Answer is what a driver says when it is asked whether it works on this computer.
+type Answer struct {
+	Entry
+	Report drivers.Report
+}
+
+// Ask asks all drivers at once. One that has not answered when the limit has passed counts as not working.
+func Ask(ctx context.Context, o Options, limit time.Duration) []Answer {
+	return ask(ctx, All(), o, limit)
+}
+
+func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration) []Answer {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	reports := make([]chan drivers.Report, len(entries))
+	for i, e := range entries {
+		reports[i] = make(chan drivers.Report, 1)
+		go func() { reports[i] <- e.New(o).Check(ctx) }()
+	}
+	answers := make([]Answer, len(entries))
+	for i, e := range entries {
+		answers[i].Entry = e
+		select {
+		case answers[i].Report = <-reports[i]:
+		case <-ctx.Done():
+			answers[i].Report = drivers.Report{Summary: fmt.Sprintf("it did not say within %v whether it works", limit)}
+		}
+	}
+	return answers
+}
+
+// Pick is what "auto" means: the first driver that works here. The error has every driver's reason why it does not.
+func Pick(answers []Answer) (Answer, error) {
+	var reasons []string
+	var first error
+	for _, a := range answers {
+		if !a.Automatic {
+			continue
+		}
+		if a.Report.Usable {
+			return a, nil
+		}
+		if first == nil {
+			first = a.Report.Err
+		}
+		reasons = append(reasons, fmt.Sprintf("%s: %s", a.Name, a.Report.Summary))
+	}
+	if len(reasons) == 1 && first != nil {
+		return Answer{}, first // says more, and has an exit code of its own
+	}
+	failure := fail.New(fail.DriverUnusable, "no driver works on this computer: %s", strings.Join(reasons, "; "))
+	if first != nil {
+		failure = failure.WithAdvice("%s; 'dory doctor' shows everything that was found", fail.As(first).Remedy())
+	}
+	return Answer{}, failure
+}

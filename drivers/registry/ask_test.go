@@ -1,0 +1,61 @@
+package registry
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// says is a driver of which only Check is asked.
+type says struct {
+	drivers.Driver
+	report drivers.Report
+	never  bool
+}
+
+func (s says) Check(context.Context) drivers.Report {
+	if s.never {
+		select {} // as deaf as a call into a library without a context
+	}
+	return s.report
+}
+
+func entry(name string, automatic bool, s says) Entry {
+	return Entry{Name: name, Automatic: automatic, New: func(Options) drivers.Driver { return s }}
+}
+
+func TestPick(t *testing.T) {
+	var (
+		works   = says{report: drivers.Report{Usable: true, Summary: "fine"}}
+		missing = says{report: drivers.Report{Summary: "there is none", Err: fail.New(fail.QEMUMissing, "not installed")}}
+		deaf    = says{never: true}
+	)
+	for _, c := range []struct {
+		name    string
+		entries []Entry
+		want    string
+		kind    fail.Kind
+	}{
+		{"the first that works", []Entry{entry("a", true, works), entry("b", true, works)}, "a", fail.Kind{}},
+		{"the second, as the first does not", []Entry{entry("a", true, missing), entry("b", true, works)}, "b", fail.Kind{}},
+		{"the second, as the first does not answer", []Entry{entry("a", true, deaf), entry("b", true, works)}, "b", fail.Kind{}},
+		{"never one that is not automatic", []Entry{entry("a", true, missing), entry("b", false, works)}, "", fail.QEMUMissing},
+		{"none of two", []Entry{entry("a", true, missing), entry("b", true, deaf)}, "", fail.DriverUnusable},
+	} {
+		began := time.Now()
+		got, err := Pick(ask(t.Context(), c.entries, Options{}, 100*time.Millisecond))
+		if got.Name != c.want || (c.want == "") != fail.Is(err, c.kind) {
+			t.Errorf("%s: %q, %v", c.name, got.Name, err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s: took %v", c.name, took)
+		}
+		if fail.Is(err, fail.DriverUnusable) && (!strings.Contains(err.Error(), "there is none") || !strings.Contains(err.Error(), "did not say")) {
+			t.Errorf("%s: not every reason is told: %v", c.name, err)
+		}
+	}
+}
