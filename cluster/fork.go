@@ -29,6 +29,10 @@ func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
 	}
 	for again := false; ; again = true {
 		template, err := s.template(ctx)
+		if fail.Is(err, fail.DiskTooMuch) {
+			progress.From(ctx).Warn("there is no room for a template, and so the cluster's own machine is booted: " + fail.As(err).Message)
+			return s.fromNothing(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}

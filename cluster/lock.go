@@ -59,6 +59,17 @@ func acquireWithin(ctx context.Context, path, verb string, wait time.Duration) (
 	}
 }
 
+// lockHeld reports whether a process holds the lock.
+func lockHeld(path string) bool {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	file := flock.New(path, flock.SetFlag(os.O_RDWR))
+	defer file.Close()
+	free, err := file.TryRLock()
+	return err == nil && !free
+}
+
 // current reports whether the locked file is the one that has its name now.
 func current(file *flock.Flock, path string) bool {
 	locked, err := file.Stat()

@@ -96,7 +96,7 @@ It needs no root, no daemon and no container engine; QEMU is enough.
 	for id, commands := range map[string][]*cobra.Command{
 		groupLife:  {a.startCommand(), a.stopCommand(), a.statusCommand(), a.deleteCommand(), a.pauseCommand(), a.unpauseCommand(), a.profileCommand(), a.listCommand(), a.templateCommand()},
 		groupUse:   {a.kubectlCommand(), a.sshCommand(), a.cpCommand(), a.ipCommand(), a.logsCommand(), a.sshKeyCommand(), a.sshHostCommand(), a.updateContextCommand()},
-		groupOther: {a.configCommand(), a.versionCommand(), a.optionsCommand()},
+		groupOther: {a.doctorCommand(), a.configCommand(), a.versionCommand(), a.optionsCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = id

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
@@ -22,6 +23,7 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 		{Name: "qemu binary", OK: true, Evidence: fmt.Sprintf("%s, version %s", b.Path, b.Version)},
 		{Name: "machine type", OK: true, Evidence: b.newestMachineType()},
 		sandboxFinding(b),
+		forkFinding(),
 	}}
 	finding, chosen := d.checkAccel(ctx, b)
 	report.Findings = append(report.Findings, finding)
@@ -33,6 +35,14 @@ func sandboxFinding(b *binary) drivers.Finding {
 	f := drivers.Finding{Name: "sandbox", OK: b.Sandbox, Evidence: "QEMU confines itself with seccomp"}
 	if !b.Sandbox {
 		f.Evidence, f.Remedy = "this QEMU was built without seccomp", "a guest that breaks out of it has your rights; use your distribution's QEMU"
+	}
+	return f
+}
+
+func forkFinding() drivers.Finding {
+	f := drivers.Finding{Name: "templates and forks", OK: Capabilities().Fork, Evidence: "memory can be kept in a file and mapped by forks"}
+	if !f.OK {
+		f.Evidence, f.Remedy = "not on "+runtime.GOOS, "none; every cluster is booted and provisioned"
 	}
 	return f
 }

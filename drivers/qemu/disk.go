@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/hostinfo"
 )
 
 // The data disk is a sparse raw file, not qcow2. It needs no tool to be made or grown (qemu-img is a package of its own
@@ -47,7 +49,7 @@ func makeDisk(path string, size int64) (err error) {
 }
 
 func requireSpace(path string) error {
-	free, err := freeSpace(path)
+	free, err := hostinfo.FreeSpace(filepath.Dir(path))
 	if err == nil && free < leastFree {
 		return fail.New(fail.DiskTooMuch, "make the disk %s: only %d MiB are free there, a machine needs %d", path, free>>20, leastFree>>20)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/hostinfo"
 )
 
 const (
@@ -141,7 +142,7 @@ func emptyFile(path string, size int64) (*os.File, error) {
 // makeMemoryFile makes the file for a freezable machine's memory. There must be room for all of it: a guest that finds
 // the host's disk full when it touches a page takes QEMU with it.
 func makeMemoryFile(path string, size int64) error {
-	if free, err := freeSpace(path); err == nil && free < size {
+	if free, err := hostinfo.FreeSpace(path); err == nil && int64(free) < size {
 		return fail.New(fail.DiskTooMuch, "keep the machine's memory in %s: %d MiB are free there, %d may be needed", path, free>>20, size>>20)
 	}
 	file, err := emptyFile(path, size)

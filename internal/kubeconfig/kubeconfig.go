@@ -166,6 +166,12 @@ func unuse(files []loaded, name string) {
 	}
 }
 
+// Readable returns nil if every kubeconfig file that there is can be read.
+func Readable() error {
+	_, err := load(Files())
+	return err
+}
+
 // Whose says whose the entries of that name are.
 func Whose(name, owner string) (Owner, error) {
 	files, err := load(Files())
