@@ -25,11 +25,12 @@ import (
 // world is a computer without hypervisors: machines are files in their directories, so that they outlive a manager. A
 // call of one of its parts can be made to fail, or to interrupt the caller.
 type world struct {
-	t     *testing.T
-	dirs  home.Dirs
-	mu    sync.Mutex
-	calls []string
-	on    map[string]func() error // by the call's name: runs in place of what would be done
+	t      *testing.T
+	dirs   home.Dirs
+	mu     sync.Mutex
+	calls  []string
+	behind time.Duration           // the machines' clock
+	on     map[string]func() error // by the call's name: runs in place of what would be done
 }
 
 func newWorld(t *testing.T) *world {
@@ -203,7 +204,10 @@ func (fakeNode) Close() error                                              { ret
 
 type fakeAPI struct{ w *world }
 
-func (a fakeAPI) Ready(context.Context) error          { return a.w.call("ready") }
+func (a fakeAPI) Ready(context.Context) error { return a.w.call("ready") }
+func (a fakeAPI) Clock(context.Context) (time.Time, error) {
+	return time.Now().Add(-a.w.behind), nil
+}
 func (a fakeAPI) DeleteEvents(context.Context) error   { return nil }
 func (a fakeAPI) WaitReady(context.Context) error      { return nil }
 func (a fakeAPI) Wait(context.Context, []string) error { return a.w.call("wait") }

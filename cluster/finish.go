@@ -42,6 +42,10 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 	if holds() != nil {
 		return nil
 	}
+	if skew := clockSkew(limited, client); skew != 0 {
+		progress.From(ctx).Info(describeSkew(skew) + ", and is set")
+		s.mendClock(ctx, s.name)
+	}
 	started := s.summary()
 	started.Nothing = true
 	_, certs := s.plan.Sources["embed-certs"] // who says how they are wanted gets them written anew

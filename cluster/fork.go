@@ -100,7 +100,7 @@ func (s *start) forkMachine(ctx context.Context, template *Template) (node Node,
 	if err := s.saveMachine(); err != nil {
 		return nil, err
 	}
-	frozen, err := template.files.load(nodeName)
+	frozen, err := template.files.load(NodeName)
 	if err != nil {
 		return nil, templateBroken(err, template)
 	}

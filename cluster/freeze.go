@@ -85,7 +85,7 @@ func (s *start) templateSettings() provision.Settings {
 
 // templateMachine is the cluster's, but for what is a machine's own.
 func (s *start) templateMachine(dir string) drivers.Machine {
-	m := machineFor(s.plan.Spec, nodeName, newUUID(), dir)
+	m := machineFor(s.plan.Spec, NodeName, newUUID(), dir)
 	m.Image, m.Bundle = s.from.image, s.from.bundle
 	m.Freezable = true
 	for i := range m.Forwards {
@@ -99,7 +99,7 @@ func (s *start) templateMachine(dir string) drivers.Machine {
 func (s *start) makeTemplate(ctx context.Context, key string, inputs TemplateInputs) (err error) {
 	making := files{s.templatePath(key) + makingSuffix}
 	t := &start{plan: s.plan, options: s.options, from: s.from,
-		held: &held{Manager: s.Manager, name: nodeName, files: making, log: s.log, logTo: &lateFile{}, driver: s.driver}}
+		held: &held{Manager: s.Manager, name: NodeName, files: making, log: s.log, logTo: &lateFile{}, driver: s.driver}}
 	t.options.Wait = "all"
 	defer func() {
 		if err != nil {
@@ -147,7 +147,7 @@ func (t *start) beginTemplate(s *start) error {
 	}
 	machine := s.templateMachine(t.files.path(machineDir))
 	machine.AuthorizedKey = authorized
-	t.record = &Record{Version: recordVersion, Name: nodeName, Driver: s.plan.Spec.Driver, Phase: Making, Spec: s.plan.Spec,
+	t.record = &Record{Version: recordVersion, Name: NodeName, Driver: s.plan.Spec.Driver, Phase: Making, Spec: s.plan.Spec,
 		Created: time.Now(), Machine: machine, Settings: s.templateSettings()}
 	return errors.Join(t.files.saveMachine(t.record), t.files.save(t.record))
 }

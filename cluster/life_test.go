@@ -53,6 +53,11 @@ func TestStatusInEveryState(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	delete(w.on, "ready")
+	w.behind = 5 * time.Minute
+	if s := status(); s.ExitCode() != 0 || !strings.Contains(strings.Join(s.Reasons, ""), "clock is 5m0s behind") {
+		t.Errorf("%+v", s)
+	}
+	w.behind = 0
 	os.Remove(os.Getenv("KUBECONFIG"))
 	if s := status(); s.Kubeconfig != "Misconfigured" || s.ExitCode() != 4 {
 		t.Errorf("%+v", s)

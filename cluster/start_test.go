@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
@@ -32,6 +33,13 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	}
 	if again := strings.Join(w.calls[before:], " "); again != "status wait" {
 		t.Errorf("a second start does %s", again)
+	}
+	w.behind, before = time.Hour, len(w.calls)
+	if err := w.start(); err != nil {
+		t.Error(err)
+	}
+	if again := strings.Join(w.calls[before:], " "); again != "status wait status dial" {
+		t.Errorf("with a wrong clock a second start does %s", again)
 	}
 	for _, path := range w.left() {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {

@@ -118,9 +118,14 @@ func (m *Manager) probeAPI(ctx context.Context, s *Status, f files, address stri
 	}
 	var all sync.WaitGroup
 	var apiReason, kubeletReason string
+	var skew time.Duration
 	all.Go(func() { s.APIServer, apiReason = apiState(client.Ready(ctx)) })
 	all.Go(func() { s.Kubelet, kubeletReason = kubeletState(ctx, client) })
+	all.Go(func() { skew = clockSkew(ctx, client) })
 	all.Wait()
+	if skew != 0 {
+		s.Reasons = append(s.Reasons, describeSkew(skew)+fmt.Sprintf("; 'dory start -p %s' sets it", s.Name))
+	}
 	if apiReason != "" {
 		s.Reasons = append(s.Reasons, "apiserver: "+apiReason)
 	} else if kubeletReason != "" {
@@ -144,7 +149,7 @@ func apiState(err error) (state, reason string) {
 
 // kubeletState is what the control plane thinks of the kubelet: Ready is kept alive by the kubelet itself.
 func kubeletState(ctx context.Context, client api) (state, reason string) {
-	text, err := client.Get(ctx, "/api/v1/nodes/"+nodeName)
+	text, err := client.Get(ctx, "/api/v1/nodes/"+NodeName)
 	if err != nil {
 		return string(drivers.Unknown), "the API server does not say: " + err.Error()
 	}

@@ -48,6 +48,7 @@ type api interface {
 	Wait(ctx context.Context, conditions []string) error
 	Get(ctx context.Context, path string) (string, error)
 	DeleteEvents(ctx context.Context) error
+	Clock(ctx context.Context) (time.Time, error)
 }
 
 // artifacts are the node image and the bundle that a machine is made from.
@@ -109,8 +110,8 @@ func openArtifacts(dirs home.Dirs, version string) (artifacts, error) {
 	return artifacts{image.Path, image.Digest, b.Path, b.Digest, b.Manifest.ImageReferences()}, nil
 }
 
-// nodeName is what Kubernetes calls the node, in every cluster: it is part of a template.
-const nodeName = "dory"
+// NodeName is what Kubernetes calls the node, in every cluster: it is part of a template.
+const NodeName = "dory"
 
 // provisionSettings are what a spec means for its node.
 func provisionSettings(s Spec, images map[string]string) provision.Settings {
@@ -119,7 +120,7 @@ func provisionSettings(s Spec, images map[string]string) provision.Settings {
 		port = guestAPIPort
 	}
 	return provision.Settings{
-		NodeName: nodeName, NodeIP: machineIP, HostIP: hostIP,
+		NodeName: NodeName, NodeIP: machineIP, HostIP: hostIP,
 		KubernetesVersion: s.KubernetesVersion, Images: images,
 		APIServerPort: port, APIServerNames: s.APIServerNames, APIServerIPs: s.APIServerIPs,
 		PodCIDR: podCIDR, ServiceCIDR: s.ServiceCIDR, DNSDomain: s.DNSDomain,

@@ -89,9 +89,13 @@ func (m *Manager) Pause(ctx context.Context, name string) (changed bool, err err
 	return m.pauser(ctx, name, "pause", drivers.Running, drivers.Paused, drivers.Pauser.Pause)
 }
 
-// Unpause is the reverse of Pause.
+// Unpause is the reverse of Pause. The machine's clock stood still meanwhile, and is set.
 func (m *Manager) Unpause(ctx context.Context, name string) (changed bool, err error) {
-	return m.pauser(ctx, name, "unpause", drivers.Paused, drivers.Running, drivers.Pauser.Unpause)
+	changed, err = m.pauser(ctx, name, "unpause", drivers.Paused, drivers.Running, drivers.Pauser.Unpause)
+	if changed && err == nil {
+		m.mendClock(ctx, name)
+	}
+	return changed, err
 }
 
 func (m *Manager) pauser(ctx context.Context, name, verb string, from, to drivers.State,

@@ -235,7 +235,7 @@ func (m *Manager) sweepTemplates(ctx context.Context) {
 }
 
 func (m *Manager) sweep(ctx context.Context, dir string) error {
-	left := &held{Manager: m, name: nodeName, files: files{dir}, log: m.logger(nil), logTo: &lateFile{}}
+	left := &held{Manager: m, name: NodeName, files: files{dir}, log: m.logger(nil), logTo: &lateFile{}}
 	if err := left.removeMachine(ctx); err != nil {
 		return err
 	}

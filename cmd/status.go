@@ -46,7 +46,7 @@ func (a *app) status(ctx context.Context, f *statusFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.node != "" && f.node != name {
+	if f.node != "" && f.node != name && f.node != cluster.NodeName {
 		return fail.New(fail.GuestMissing, "cluster %q has no node %q", name, f.node)
 	}
 	for {

@@ -68,7 +68,7 @@ copy_ours() {
         ln -sf /dev/null "$units/$unit"
     done
     mkdir "$units/sysinit.target.wants"
-    for unit in ssh dhcp node-setup power-button; do
+    for unit in ssh dhcp node-setup power-button clock; do
         ln -s "/etc/systemd/system/$unit.service" "$units/sysinit.target.wants/$unit.service"
     done
     ln -sf /usr/lib/systemd/system/multi-user.target "$units/default.target"

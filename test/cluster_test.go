@@ -63,6 +63,7 @@ func TestCluster(t *testing.T) {
 	part("metrics-server", metrics)
 	part("dory ssh and cp", sshAndCopy)
 	part("pause", pause)
+	part("clock", clock)
 	part("stop and start", stopAndStart)
 	part("killed machine", killedMachine)
 	part("hung machine", hungMachine)

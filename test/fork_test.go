@@ -16,9 +16,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// TestForks is the life of two clusters from one template, in order: what tells them apart, and what they survive.
+// TestForks is the life of two clusters from one template, which is a year old, in order: what tells them apart, and what
+// they survive.
 func TestForks(t *testing.T) {
 	d := newDory(t)
+	d.agedQEMU()
 	interruptedTemplate(t, d)
 	t.Log(d.expect(0, startLimit, "start", "-p", "one").stderr)
 	interruptedForks(t, d)
@@ -40,8 +42,10 @@ func TestForks(t *testing.T) {
 	}
 	part("everything of an identity differs", identitiesDiffer)
 	part("credentials of a sister are refused", sistersAreStrangers)
-	part("the clock is right", clockIsRight)
+	part("the template is old", templateIsOld)
+	part("the clocks are right", clocksAreRight)
 	part("pods are made and answer", podsWork)
+	part("time goes on", timeGoesOn)
 	part("tokens in the template's pods are renewed", systemPodsStay)
 	part("stop saves, start resumes", savedAndResumed)
 	part("a saved machine that is damaged boots", damagedSave)
@@ -139,23 +143,39 @@ func (d *dory) logIn(profile, keyFile string) error {
 	return err
 }
 
-func clockIsRight(t *testing.T, d *dory) {
-	for _, profile := range []string{"one", "two"} {
-		before := time.Now()
-		seconds, err := strconv.ParseFloat(d.in(profile, "date +%s.%N"), 64)
-		after := time.Now()
-		at := time.UnixMilli(int64(seconds * 1000))
-		if err != nil || at.Before(before.Add(-time.Second)) || at.After(after.Add(time.Second)) {
-			t.Errorf("%s's clock says %v between %v and %v (%v)", profile, at, before, after, err)
-		}
+func clocksAreRight(t *testing.T, d *dory) {
+	clockIsRight(t, d, "one")
+	clockIsRight(t, d, "two")
+}
+
+func clockIsRight(t *testing.T, d *dory, profile string) {
+	if err := clockError(d, profile); err != nil {
+		t.Error(err)
 	}
+}
+
+// clockError compares the clock of a cluster's node with this computer's.
+func clockError(d *dory, profile string) error {
+	before := time.Now()
+	seconds, err := strconv.ParseFloat(d.in(profile, "date +%s.%N"), 64)
+	after := time.Now()
+	at := time.UnixMilli(int64(seconds * 1000))
+	if err != nil || at.Before(before.Add(-time.Second)) || at.After(after.Add(time.Second)) {
+		return fmt.Errorf("%s's clock says %v between %v and %v (%v)", profile, at, before, after, err)
+	}
+	return nil
+}
+
+// image is one that every node has.
+func (d *dory) image(profile string) string {
+	d.t.Helper()
+	return d.in(profile, `kubectl -n local-path-storage get configmap local-path-config -o jsonpath='{.data.helperPod\.yaml}' | sed -n 's/.*image: //p'`)
 }
 
 // podsWork makes a pod in each and lets it ask the API server, which takes a valid token and a CA that fits.
 func podsWork(t *testing.T, d *dory) {
 	for _, profile := range []string{"one", "two"} {
-		image := strings.TrimSpace(d.in(profile, `kubectl -n local-path-storage get configmap local-path-config -o jsonpath='{.data.helperPod\.yaml}' | sed -n 's/.*image: //p'`))
-		d.kubectlOf(profile, "create", "deployment", "web", "--image="+image, "--", "busybox", "sleep", "86400")
+		d.kubectlOf(profile, "create", "deployment", "web", "--image="+d.image(profile), "--", "busybox", "sleep", "86400")
 		d.kubectlOf(profile, "rollout", "status", "deployment/web", "--timeout=5m")
 		d.kubectlOf(profile, "exec", "deploy/web", "--", "nslookup", "-type=a", "kubernetes.default.svc.cluster.local")
 		ca := d.kubectlOf(profile, "exec", "deploy/web", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
@@ -240,7 +260,7 @@ func savedAndResumed(t *testing.T, d *dory) {
 	if after := d.kubectlOf("two", "get", "pods", "-A", "-o", podsAndRestarts); after != before {
 		t.Errorf("pods before:\n%safter:\n%s", before, after)
 	}
-	clockIsRight(t, d)
+	clockIsRight(t, d, "two")
 	d.kubectlOf("two", "exec", "uses-data", "--", "cat", "/data/file")
 }
 

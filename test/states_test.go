@@ -27,12 +27,29 @@ func (d *dory) statusSays(code int, lines ...string) {
 func pause(t *testing.T, d *dory) {
 	d.must(commandLimit, "pause")
 	d.statusSays(3, "host: Paused")
+	time.Sleep(5 * time.Second)
 	d.must(commandLimit, "unpause")
+	clockIsRight(t, d, "dory")
 	d.eventually("the API server answers again", time.Minute, func() error {
 		if r := d.run(commandLimit, "status"); r.code != 0 {
 			return errorString(r.stdout + r.stderr)
 		}
 		return nil
+	})
+}
+
+// clock: one that was left behind, as after the host slept, is told of, and set by the next start; or by the node itself.
+func clock(t *testing.T, d *dory) {
+	behind := func() { d.must(commandLimit, "ssh", "--", "date -s @$(($(date +%s) - 60))") }
+	behind()
+	if r := d.run(commandLimit, "status"); r.code != 0 || !strings.Contains(r.stdout+r.stderr, "behind") {
+		t.Errorf("status does not tell of the clock: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	d.must(commandLimit, "start")
+	clockIsRight(t, d, "dory")
+	behind()
+	d.eventually("the node sets its clock", 2*time.Minute, func() error {
+		return clockError(d, "dory")
 	})
 }
 

@@ -76,6 +76,20 @@ func (c *Cluster) Get(ctx context.Context, path string) (string, error) {
 	return string(body), err
 }
 
+// Clock asks what time it is where the API server runs, to the second.
+func (c *Cluster) Clock(ctx context.Context) (time.Time, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, c.server+"/livez", nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return time.Time{}, err
+	}
+	response.Body.Close()
+	return http.ParseTime(response.Header.Get("Date"))
+}
+
 // A server that does not answer yet cannot be watched, so it is asked again and again; but an answer may cost a slow server
 // 100 ms of processor time that it needs for getting ready. So the pause grows with what the last answer took.
 const (

@@ -125,14 +125,34 @@ func addEntropy(random []byte) error {
 	return nil
 }
 
-// setClock steps the system's clock.
+// setClock steps the system's clock, and the RTC, which the node image has the system's follow.
 func setClock(text string) error {
 	nanoseconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return err
 	}
 	now := syscall.NsecToTimeval(nanoseconds)
-	return syscall.Settimeofday(&now)
+	return errors.Join(syscall.Settimeofday(&now), setRTC(time.Unix(0, nanoseconds).UTC()))
+}
+
+// rtcSetTime is RTC_SET_TIME of rtc(4).
+const rtcSetTime = 0x4024700a
+
+func setRTC(t time.Time) error {
+	device, err := os.OpenFile("/dev/rtc0", os.O_WRONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	// struct rtc_time: months are counted from 0, years from 1900; the last three are not looked at.
+	fields := [9]int32{int32(t.Second()), int32(t.Minute()), int32(t.Hour()), int32(t.Day()), int32(t.Month()) - 1, int32(t.Year()) - 1900}
+	if _, _, code := syscall.Syscall(syscall.SYS_IOCTL, device.Fd(), rtcSetTime, uintptr(unsafe.Pointer(&fields[0]))); code != 0 {
+		return code
+	}
+	return nil
 }
 
 func setHostname(name string) error {

@@ -1,0 +1,86 @@
+//go:build vm
+
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// age is how old templates look that are made with agedQEMU: their guests' clock, certificates' use and tokens.
+const age = 365 * 24 * time.Hour
+
+// agedQEMU makes machines boot with an RTC that is behind. Forks are given their template's.
+func (d *dory) agedQEMU() {
+	d.t.Helper()
+	path := filepath.Join(d.t.TempDir(), "qemu-aged")
+	script := fmt.Sprintf(`#!/bin/sh
+case " $* " in *" -incoming "*) ;; *) set -- "$@" -rtc base=%s ;; esac
+exec qemu-system-x86_64 "$@"
+`, time.Now().UTC().Add(-age).Format("2006-01-02T15:04:05"))
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		d.t.Fatal(err)
+	}
+	d.env = append(d.env, "DORY_QEMU="+path)
+}
+
+// templateIsOld makes sure that the test is one: what the template's making left on the disk has its time.
+func templateIsOld(t *testing.T, d *dory) {
+	made, err := time.Parse(time.RFC3339, strings.TrimSpace(d.kubectlOf("one", "get", "node", "dory", "-o", "jsonpath={.metadata.creationTimestamp}")))
+	if old := time.Since(made); err != nil || old < age-24*time.Hour {
+		t.Errorf("the template's node was made %v ago (%v)", old, err)
+	}
+}
+
+// timeGoesOn looks at what lives by the clock in a cluster whose clock was stepped by a year.
+func timeGoesOn(t *testing.T, d *dory) {
+	d.pipeKubectl("one", `apiVersion: batch/v1
+kind: CronJob
+metadata: {name: every-minute}
+spec:
+  schedule: "* * * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: main, image: localhost/none, command: [busybox, date]}]
+`)
+	token := strings.TrimSpace(d.kubectlOf("one", "create", "token", "default"))
+	if who := d.kubectlOf("one", "--token", token, "auth", "whoami"); !strings.Contains(who, "system:serviceaccount:default:default") {
+		t.Errorf("a new token is %s", who)
+	}
+	for what, args := range map[string][]string{
+		"the node's lease":           {"-n", "kube-node-lease", "get", "lease", "dory", "-o", "jsonpath={.spec.renewTime}"},
+		"the scheduler's lease":      {"-n", "kube-system", "get", "lease", "kube-scheduler", "-o", "jsonpath={.spec.renewTime}"},
+		"a new pod's creation":       {"get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.creationTimestamp}"},
+		"the node's last word on it": {"get", "node", "dory", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].lastHeartbeatTime}`},
+		"a new pod's logs":           {"logs", "deploy/speaks", "--timestamps", "--tail=1"},
+	} {
+		if strings.Contains(what, "logs") {
+			d.kubectlOf("one", "create", "deployment", "speaks", "--image="+d.image("one"), "--", "busybox", "sh", "-c", "echo; sleep 86400")
+			d.kubectlOf("one", "rollout", "status", "deployment/speaks", "--timeout=5m")
+		}
+		said, _, _ := strings.Cut(strings.TrimSpace(d.kubectlOf("one", args...)), " ")
+		at, err := time.Parse(time.RFC3339, said)
+		if since := time.Since(at); err != nil || since.Abs() > 10*time.Minute {
+			t.Errorf("%s: %v ago (%q, %v)", what, since, said, err)
+		}
+	}
+	d.eventually("a cron job runs", 5*time.Minute, func() error {
+		if jobs := d.kubectlOf("one", "get", "jobs", "-o", "jsonpath={.items[*].status.succeeded}"); !strings.Contains(jobs, "1") {
+			return errorString("none has succeeded: " + jobs)
+		}
+		return nil
+	})
+	d.kubectlOf("one", "delete", "cronjob", "every-minute")
+	// Once the clock is right the node does not leave Ready: since its template's last word it says the same.
+	ready := d.kubectlOf("one", "get", "events", "-A", "--field-selector", "reason=NodeNotReady", "-o", "name")
+	if strings.TrimSpace(ready) != "" {
+		t.Errorf("the node was not Ready for a while: %s", ready)
+	}
+}
