@@ -81,6 +81,7 @@ var Settings = []Setting{
 	{"dry-run", "print what would be done, and touch nothing", PerRun, func(w *Wanted) any { return &w.Options.DryRun }},
 	{"download-only", "only see to it that node image and bundle are there and whole", PerRun, func(w *Wanted) any { return &w.Options.DownloadOnly }},
 	{"no-template", "boot and provision, instead of forking a template", PerRun, func(w *Wanted) any { return &w.Options.NoTemplate }},
+	{"trace", "write into this file what took how long, here and on the node, for chrome://tracing or Perfetto", PerRun, func(w *Wanted) any { return &w.Options.Trace }},
 }
 
 // FindSetting returns the setting of a key; a key that is none is a failure with the nearest.

@@ -58,6 +58,7 @@ type Options struct {
 	DryRun          bool     `json:"dry-run"`
 	DownloadOnly    bool     `json:"download-only"`
 	NoTemplate      bool     `json:"no-template"`
+	Trace           string   `json:"trace"` // file for what took how long; empty: none
 }
 
 // Duration is a time.Duration that is text in JSON.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -147,7 +148,7 @@ func TestSettingsAreWhole(t *testing.T) {
 		}
 		s.Get(w)
 	}
-	if len(seen) != 24 {
+	if want := reflect.TypeFor[Spec]().NumField() + reflect.TypeFor[Options]().NumField(); len(seen) != want {
 		t.Errorf("%d fields", len(seen))
 	}
 }

@@ -91,7 +91,7 @@ var compat = []compatFlag{
 	{name: "host-only-nic-type", instead: "--driver qemu"}, {name: "hidden", isBool: true, instead: "--driver qemu"},
 	{name: "ssh-ip-address", instead: "--driver qemu"}, {name: "ssh-user", instead: "--driver qemu"},
 	{name: "ssh-key", instead: "--driver qemu"}, {name: "ssh-port", instead: "--driver qemu"},
-	{name: "trace", instead: "-v"}, {name: "user", instead: "nothing: there is no audit file"},
+	{name: "user", instead: "nothing: there is no audit file"},
 }
 
 // compatFlags are the values that were given.

@@ -117,7 +117,11 @@ func (a *app) start(c *cobra.Command, f *startFlags) error {
 	for _, note := range notes {
 		progress.From(ctx).Info(note)
 	}
+	ctx, writeTrace := a.traced(ctx, wanted.Options.Trace)
 	started, err := a.manager.Start(ctx, name, wanted)
+	if traceErr := writeTrace(name, err == nil && !wanted.Options.DownloadOnly); err == nil {
+		err = traceErr
+	}
 	done()
 	if err != nil || wanted.Options.DownloadOnly {
 		return err
