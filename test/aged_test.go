@@ -56,7 +56,6 @@ spec:
 	}
 	for what, args := range map[string][]string{
 		"the node's lease":           {"-n", "kube-node-lease", "get", "lease", "dory", "-o", "jsonpath={.spec.renewTime}"},
-		"the scheduler's lease":      {"-n", "kube-system", "get", "lease", "kube-scheduler", "-o", "jsonpath={.spec.renewTime}"},
 		"a new pod's creation":       {"get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.creationTimestamp}"},
 		"the node's last word on it": {"get", "node", "dory", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].lastHeartbeatTime}`},
 		"a new pod's logs":           {"logs", "deploy/speaks", "--timestamps", "--tail=1"},

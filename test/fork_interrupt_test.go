@@ -3,9 +3,12 @@
 package test
 
 import (
+	"context"
+	"math/rand/v2"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // untilSettled are the steps of a start up to those that make a template of the node.
@@ -39,7 +42,26 @@ func interruptedForks(t *testing.T, d *dory) {
 		d.kubectlOf("cut", "get", "node", "dory")
 		d.must(commandLimit, "delete", "-p", "cut")
 	}
+	d.killedAtRandom()
 	if pids := d.processes(); len(pids) != before {
 		t.Errorf("machines: %v", pids)
 	}
+}
+
+// killedAtRandom kills forks at any moment, one after the other, and in the end starts the cluster and deletes it.
+func (d *dory) killedAtRandom() {
+	d.t.Helper()
+	for range 8 {
+		delay := rand.N(4 * time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), delay)
+		err := d.command(ctx, "start", "-p", "cut").Run() // SIGKILL when the time is over
+		cancel()
+		d.t.Logf("killed after %v: %v", delay, err)
+		if err == nil { // it was quicker
+			d.must(commandLimit, "delete", "-p", "cut")
+		}
+	}
+	d.expect(0, startLimit, "start", "-p", "cut")
+	d.kubectlOf("cut", "get", "node", "dory")
+	d.must(commandLimit, "delete", "-p", "cut")
 }
