@@ -96,7 +96,9 @@ func (s *start) login(ctx context.Context) (Node, error) {
 	defer stop()
 	limited, cancel := context.WithTimeout(watched, time.Duration(s.options.WaitTimeout))
 	defer cancel()
-	node, err := s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: s.record.HostKey, Up: s.status.Resumed})
+	// A machine that went on, or that runs and was logged in to before, has its server up.
+	up := s.status.Resumed || s.ran && s.record.HostKey != ""
+	node, err := s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: s.record.HostKey, Up: up})
 	if err != nil {
 		return nil, s.because(ctx, watched, fail.Wrap(fail.GuestSSH, err, "log in to the machine").WithEvidence(s.consoleTail()))
 	}

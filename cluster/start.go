@@ -89,6 +89,7 @@ type start struct {
 	before  *Record // as it was on disk when the start began; nil: there was no cluster
 	status  drivers.Status
 	from    artifacts // what the machine is made from
+	ran     bool      // the machine ran already when the start began
 	changed bool      // the node may have been changed from what before says
 }
 
@@ -119,6 +120,7 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	if s.status.State != drivers.Stopped && s.status.State != drivers.Absent && plan.Action == Alter {
 		return s, refuseRunning(h.name, plan.Diffs)
 	}
+	s.ran = s.status.State == drivers.Running
 	return s, nil
 }
 
@@ -193,7 +195,7 @@ func (s *start) prepare(ctx context.Context) error {
 		if err := s.removeAll(ctx); err != nil {
 			return err
 		}
-		s.before, s.status = nil, drivers.Status{}
+		s.before, s.status, s.ran = nil, drivers.Status{}, false
 		fallthrough
 	case s.plan.Action == Create:
 		return s.begin()
@@ -233,7 +235,7 @@ func (s *start) update(ctx context.Context, running bool) error {
 		if err := s.driver.Stop(ctx, s.record.Machine, 0); err != nil {
 			return err
 		}
-		s.status = drivers.Status{State: drivers.Stopped}
+		s.status, s.ran = drivers.Status{State: drivers.Stopped}, false
 		running = false
 	}
 	machine := &s.record.Machine

@@ -34,10 +34,11 @@ var ErrHostKey = errors.New("the machine's SSH host key is not the one on record
 const (
 	// A user-mode network accepts a connection long before the guest listens, and retransmits into it ever more rarely;
 	// so fresh attempts overlap, and the first banner wins. They are few: in a slow guest that does listen, each costs a
-	// process.
-	attemptEvery = 200 * time.Millisecond
-	attemptLimit = 3 * time.Second
-	attempts     = 3
+	// process, and each that is given up before it was answered costs it for nothing: so they get more and more time.
+	attemptEvery  = 200 * time.Millisecond
+	attemptLimit  = 3 * time.Second
+	attemptGrowth = 3 / 2.0
+	attempts      = 3
 	// A server that listens answers the first attempt, unless its machine has too much to do: then more would not help.
 	patientEvery = 10 * time.Second
 	patientLimit = time.Minute
@@ -104,14 +105,21 @@ func waitBanner(ctx context.Context, addr string, up bool) (net.Conn, error) {
 	)
 	attempt := func() {
 		defer func() { <-places; pending.Done() }()
-		conn, err := banner(ctx, addr, limit)
+		mu.Lock()
+		mine := limit
+		mu.Unlock()
+		conn, err := banner(ctx, addr, mine)
 		if err != nil {
 			mu.Lock()
-			// Running out of time says less than whatever was the matter before.
-			if timeout, ok := errors.AsType[net.Error](err); last == nil || !ok || !timeout.Timeout() {
+			defer mu.Unlock()
+			netErr, ok := errors.AsType[net.Error](err)
+			timeout := ok && netErr.Timeout()
+			if last == nil || !timeout { // running out of time says less than whatever was the matter before
 				last = err
 			}
-			mu.Unlock()
+			if timeout && limit == mine {
+				limit = min(time.Duration(float64(mine)*attemptGrowth), patientLimit)
+			}
 			return
 		}
 		select {

@@ -236,3 +236,29 @@ func TestWaitBannerTellsTheLastReason(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A server in a guest that has too much to do takes longer than an attempt at first does: attempts grow.
+func TestBannerOfASlowServer(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			time.AfterFunc(attemptLimit+time.Second, func() { io.WriteString(conn, "SSH-2.0-slow\r\n") })
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	conn, err := waitBanner(ctx, listener.Addr().String(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
