@@ -63,6 +63,10 @@ test-cross: ## build and vet for the other platforms
 test-vm: build artifacts ## tests on real VMs
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
 
+.PHONY: torture
+torture: build artifacts ## more than 200 things that go wrong, on real VMs, and what dory makes of each; an hour or two
+	DORY_TORTURE=all go test -tags vm -count=1 -timeout 5h -v -run TestTorture ./test
+
 .PHONY: bench
 bench: build artifacts ## time everything a user waits for, on real VMs
 	go run ./bench
