@@ -43,7 +43,7 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 // is found, goes last, and only if the rest is gone.
 func (h *held) removeAll(ctx context.Context) error {
 	h.noteDeleting()
-	err := errors.Join(h.removeMachine(ctx), h.removeContexts())
+	err := errors.Join(h.removeMachine(ctx), h.removeContexts(ctx))
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,9 @@ func (h *held) removeMachine(ctx context.Context) error {
 	return nil
 }
 
-// removeContexts takes the cluster's entries out of the kubeconfig files that the record names, and out of those in use.
-func (h *held) removeContexts() error {
+// removeContexts takes the cluster's entries out of the kubeconfig files that the record names, and out of those in use. A
+// file that cannot be read leads nobody to the cluster, and keeps it from nothing.
+func (h *held) removeContexts(ctx context.Context) error {
 	paths := kubeconfig.Files()
 	if record, err := h.files.load(h.name); err == nil {
 		for _, r := range record.Resources {
@@ -89,6 +90,10 @@ func (h *held) removeContexts() error {
 	}
 	var failures []error
 	for _, path := range paths { // one by one: a garbled file keeps no other from being cleaned
+		if err := kubeconfig.Readable(path); err != nil {
+			progress.From(ctx).Warn("the cluster's entries, if it has any, stay where they are: " + err.Error())
+			continue
+		}
 		failures = append(failures, kubeconfig.Remove(h.name, h.Dirs.State, []string{path}))
 	}
 	return errors.Join(failures...)

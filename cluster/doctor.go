@@ -99,7 +99,7 @@ func (m *Manager) spaceFinding(name, dir string) drivers.Finding {
 
 func kubeconfigFinding() drivers.Finding {
 	files := strings.Join(kubeconfig.Files(), ", ")
-	if err := kubeconfig.Readable(); err != nil {
+	if err := kubeconfig.Readable(kubeconfig.Files()...); err != nil {
 		return drivers.Finding{Name: "kubeconfig", Evidence: err.Error(), Remedy: "mend or move the file"}
 	}
 	return drivers.Finding{Name: "kubeconfig", OK: true, Evidence: files}

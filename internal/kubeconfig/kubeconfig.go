@@ -166,9 +166,9 @@ func unuse(files []loaded, name string) {
 	}
 }
 
-// Readable returns nil if every kubeconfig file that there is can be read.
-func Readable() error {
-	_, err := load(Files())
+// Readable returns nil if those of the files that there are can be read.
+func Readable(files ...string) error {
+	_, err := load(files)
 	return err
 }
 
