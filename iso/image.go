@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/verified"
@@ -147,7 +148,20 @@ func (img *Image) extract(f *os.File, dir, to string) error {
 			return fail.Wrap(fail.HostPermission, err, "take kernel and initrd out of the node image")
 		}
 	}
+	forgetOthers(to)
 	return nil
+}
+
+// keepBoots is how long kernels of other images stay: whoever needs an older one takes it out again.
+const keepBoots = 24 * time.Hour
+
+func forgetOthers(current string) {
+	all, _ := filepath.Glob(filepath.Join(filepath.Dir(current), "boot-*"))
+	for _, dir := range all {
+		if info, err := os.Stat(dir); dir != current && err == nil && time.Since(info.ModTime()) > keepBoots {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 // verify returns the file's digest, which is the one that stands beside it.

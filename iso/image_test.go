@@ -4,12 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"github.com/dorykube/dory/internal/fail"
@@ -95,6 +97,12 @@ func TestOpenAndBoot(t *testing.T) {
 		t.Errorf("kernel %q", img.Kernel)
 	}
 	dir := filepath.Join(t.TempDir(), "cache")
+	lastMonths, now := filepath.Join(dir, "boot-last-months"), filepath.Join(dir, "boot-of-today")
+	for path, at := range map[string]time.Time{lastMonths: time.Now().AddDate(0, -1, 0), now: time.Now()} {
+		if err := errors.Join(os.MkdirAll(path, 0o700), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -111,8 +119,11 @@ func TestOpenAndBoot(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
 		t.Errorf("%d entries are left: %v", len(entries), entries)
+	}
+	if _, err := os.Stat(now); err != nil {
+		t.Error("what another image of today has there is gone")
 	}
 }
 
