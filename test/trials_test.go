@@ -101,18 +101,23 @@ func (d damage) to(path string) error {
 		return os.Remove(path)
 	}
 	spoiled := path + ".spoiled"
-	if info.Size() > 1<<30 { // mostly a hole: cut is cut
-		if err := os.WriteFile(spoiled, nil, 0o600); err == nil && len(d.do([]byte{1, 2})) > 0 {
-			err = os.Truncate(spoiled, info.Size()/2)
-		}
-	} else {
-		content, err := os.ReadFile(path)
-		if err == nil {
-			err = os.WriteFile(spoiled, d.do(content), info.Mode().Perm()&fs.ModePerm)
-		}
-		if err != nil {
+	if info.Size() > 1<<30 { // mostly a hole: what is left of it is a hole too
+		if err := os.WriteFile(spoiled, nil, 0o600); err != nil {
 			return err
 		}
+		if len(d.do([]byte{1, 2})) > 0 {
+			if err := os.Truncate(spoiled, info.Size()/2); err != nil {
+				return err
+			}
+		}
+		return os.Rename(spoiled, path)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(spoiled, d.do(content), info.Mode().Perm()&fs.ModePerm); err != nil {
+		return err
 	}
 	return os.Rename(spoiled, path)
 }
