@@ -53,17 +53,42 @@ func (m *Manager) Login(ctx context.Context, name, node string) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := os.ReadFile(m.files(name).path(sshKeyFile))
+	driver, err := m.openDriver(record.Driver, m.logger(nil))
 	if err != nil {
-		return nil, fail.Wrap(fail.RecordCorrupt, err, "read the login key")
+		return nil, err
 	}
+	record.Machine.Dir = m.files(name).path(machineDir)
+	cfg, err := access(driver, record, m.files(name), status)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Up = true
 	limited, cancel := context.WithTimeout(ctx, loginLimit)
 	defer cancel()
-	client, err := m.parts.dial(limited, sshrun.Config{Addr: status.SSH, User: sshUser, Key: key, HostKey: record.HostKey, Up: true})
+	client, err := m.parts.dial(limited, cfg)
 	if err != nil {
 		return nil, fail.Wrap(fail.GuestSSH, err, "log in to node %q", record.Machine.Name)
 	}
 	return client, nil
+}
+
+// accessor is a driver whose machines have logins of their own; others let root in with the key that dory made.
+type accessor interface {
+	Login(m drivers.Machine) (sshrun.Config, error)
+}
+
+// access is how to log in to a machine that runs.
+func access(driver drivers.Driver, record *Record, f files, status drivers.Status) (sshrun.Config, error) {
+	if a, ok := driver.(accessor); ok {
+		cfg, err := a.Login(record.Machine)
+		cfg.HostKey = record.HostKey
+		return cfg, err
+	}
+	key, err := os.ReadFile(f.path(sshKeyFile))
+	if err != nil {
+		return sshrun.Config{}, fail.Wrap(fail.RecordCorrupt, err, "read the login key")
+	}
+	return sshrun.Config{Addr: status.SSH, User: sshUser, Key: key, HostKey: record.HostKey}, nil
 }
 
 // IP is the address of a node as seen from this computer.
@@ -77,6 +102,9 @@ func (m *Manager) SSHKey(name, node string) (string, error) {
 	record, err := m.look(name)
 	if err == nil {
 		err = checkNode(record, node)
+	}
+	if err == nil && record.Machine.Remote != nil {
+		return record.Machine.Remote.KeyFile, nil
 	}
 	return m.files(name).path(sshKeyFile), err
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +16,6 @@ import (
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/kube"
 	"github.com/dorykube/dory/internal/progress"
-	"github.com/dorykube/dory/internal/sshrun"
 	"github.com/dorykube/dory/provision"
 	"github.com/dorykube/dory/provision/pki"
 )
@@ -55,6 +54,9 @@ func (s *start) boot(ctx context.Context) (node Node, authority *pki.Authority, 
 			progress.From(ctx).Warn("the machine boots from its disk instead of going on where it was stopped: " + s.status.NotResumed)
 		}
 		s.rememberPorts()
+		if err := s.learnNetwork(); err != nil {
+			return "", err
+		}
 		if err := s.saveMachine(); err != nil {
 			return "", err
 		}
@@ -86,19 +88,38 @@ func (s *start) rememberPorts() {
 	}
 }
 
+// learnNetwork notes where the machine is, which some drivers know only now. It must not be where pods or Services are.
+func (s *start) learnNetwork() error {
+	if s.status.NodeIP == "" {
+		return nil
+	}
+	settings := &s.record.Settings
+	if settings.NodeIP != s.status.NodeIP {
+		s.changed = s.before != nil && s.before.Phase == Made
+	}
+	settings.NodeIP, settings.HostIP = s.status.NodeIP, s.status.HostIP
+	for flag, cidr := range map[string]string{"--service-cluster-ip-range": settings.ServiceCIDR, "the range of pods": settings.PodCIDR} {
+		ip, err := netip.ParseAddr(settings.NodeIP)
+		if err != nil || netip.MustParsePrefix(cidr).Contains(ip) {
+			return fail.New(fail.BadValue, "the machine's address %s is in %s, %s", settings.NodeIP, flag, cidr)
+		}
+	}
+	return nil
+}
+
 // login waits until the machine lets us in, and remembers its host key when it is seen first.
 func (s *start) login(ctx context.Context) (Node, error) {
-	key, err := os.ReadFile(s.files.path(sshKeyFile))
+	cfg, err := access(s.driver, s.record, s.files, s.status)
 	if err != nil {
-		return nil, fail.Wrap(fail.RecordCorrupt, err, "read the login key")
+		return nil, err
 	}
 	watched, stop := s.watch(ctx)
 	defer stop()
 	limited, cancel := context.WithTimeout(watched, time.Duration(s.options.WaitTimeout))
 	defer cancel()
 	// A machine that went on, or that runs and was logged in to before, has its server up.
-	up := s.status.Resumed || s.ran && s.record.HostKey != ""
-	node, err := s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: s.record.HostKey, Up: up})
+	cfg.Up = s.status.Resumed || s.ran && s.record.HostKey != ""
+	node, err := s.parts.dial(limited, cfg)
 	if err != nil {
 		return nil, s.because(ctx, watched, fail.Wrap(fail.GuestSSH, err, "log in to the machine").WithEvidence(s.consoleTail()))
 	}
@@ -164,14 +185,21 @@ func apiAddress(status drivers.Status, m drivers.Machine) string {
 }
 
 // watchEvery is how often a machine is looked at while something is done on it.
-const watchEvery = time.Second
+const (
+	watchEvery       = time.Second
+	watchRemoteEvery = 10 * time.Second // whose machine has to answer that itself
+)
 
 // watch returns a context that ends, with the reason as its cause, when the machine does.
 func (s *start) watch(ctx context.Context) (context.Context, func()) {
 	watched, cancel := context.WithCancelCause(ctx)
 	machine := s.record.Machine
+	every := watchEvery
+	if machine.Remote != nil {
+		every = watchRemoteEvery
+	}
 	go func() {
-		tick := time.NewTicker(watchEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {

@@ -56,7 +56,7 @@ const (
 
 // Settings are all there are, in the order in which they are shown.
 var Settings = []Setting{
-	{"driver", "what makes the machine: auto or qemu", Never, func(w *Wanted) any { return &w.Spec.Driver }},
+	{"driver", "what makes the machine: auto, qemu or ssh", Never, func(w *Wanted) any { return &w.Spec.Driver }},
 	{"cpus", "CPUs of the machine, or max", AtBoot, func(w *Wanted) any { return &w.Spec.CPUs }},
 	{"memory", "memory of the machine: 4g, 4096mb, ...", AtBoot, func(w *Wanted) any { return &w.Spec.Memory }},
 	{"disk-size", "largest size of the machine's disk", Never, func(w *Wanted) any { return &w.Spec.DiskSize }},
@@ -71,6 +71,11 @@ var Settings = []Setting{
 	{"extra-config", "flag of a component: component.flag=value", Provision, func(w *Wanted) any { return &w.Spec.ExtraConfig }},
 	{"feature-gates", "feature gates: Gate=true,Gate=false", Provision, func(w *Wanted) any { return &w.Spec.FeatureGates }},
 	{"addons", "addons to switch on: metrics-server", Provision, func(w *Wanted) any { return &w.Spec.Addons }},
+	{"ssh-ip-address", "driver ssh: name or address of the machine", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.Address }},
+	{"ssh-port", "driver ssh: port of the machine's SSH server", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.Port }},
+	{"ssh-user", "driver ssh: root, or who becomes root by sudo without a password", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.User }},
+	{"ssh-key", "driver ssh: private key file; without it the agent's keys and the usual files", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.Key }},
+	{"ssh-jump", "driver ssh: machine on the way there, [user@]host[:port]", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.Jump }},
 	{"ephemeral", "faster, but what the guest writes may be lost when this computer fails", AtBoot, func(w *Wanted) any { return &w.Spec.Ephemeral }},
 
 	{"wait", "what to wait for: all, none, or a list of apiserver, system_pods, default_sa, apps_running, node_ready, kubelet", PerRun, func(w *Wanted) any { return &w.Options.Wait }},

@@ -44,8 +44,24 @@ type Spec struct {
 	FeatureGates string `json:"feature-gates,omitempty"`
 	// Addons that are switched on.
 	Addons []string `json:"addons,omitempty"`
+	// Remote is the machine that exists already, for driver ssh.
+	RemoteSpec
 	// Ephemeral trades durability for speed: what the guest writes need not reach this computer's disk.
 	Ephemeral bool `json:"ephemeral,omitempty"`
+}
+
+// RemoteSpec says which machine becomes a node, and who logs in there. Only driver ssh asks.
+type RemoteSpec struct {
+	// Address is the machine's name or address.
+	Address string `json:"ssh-ip-address,omitempty"`
+	// Port of its SSH server.
+	Port int `json:"ssh-port,omitempty"`
+	// User is root, or somebody whom sudo asks for no password.
+	User string `json:"ssh-user,omitempty"`
+	// Key is the file with the private key; empty: the agent's keys, and the usual files in ~/.ssh.
+	Key string `json:"ssh-key,omitempty"`
+	// Jump is a machine on the way there, [user@]host[:port]; empty: none.
+	Jump string `json:"ssh-jump,omitempty"`
 }
 
 // Options are how a start is to go about it. They are no part of the cluster.
@@ -81,6 +97,7 @@ func Defaults() (Spec, Options) {
 	return Spec{
 			Driver: "auto", CPUs: 2, Memory: 4 * size.GiB, DiskSize: 20 * size.GiB, Accel: "auto", Nodes: 1,
 			KubernetesVersion: Versions[0], ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local",
+			RemoteSpec: RemoteSpec{Port: 22, User: "root"},
 		}, Options{
 			Wait: "apiserver,system_pods", WaitTimeout: Duration(6 * time.Minute), EmbedCerts: true,
 		}

@@ -222,7 +222,7 @@ func (s *start) begin() error {
 	}
 	s.record.Machine.AuthorizedKey = authorized
 	s.record.Machine.Image, s.record.Machine.Bundle = s.from.image, s.from.bundle
-	s.record.Settings = provisionSettings(s.plan.Spec, s.from.images)
+	s.record.Settings = provisionSettings(s.plan.Spec, s.from.images, userNetwork)
 	s.record.intend(machineResource, s.record.Machine.UUID)
 	// First what delete goes by if the record is lost: there is never a record without it.
 	return errors.Join(s.files.saveMachine(s.record), s.files.save(s.record))
@@ -244,7 +244,7 @@ func (s *start) update(ctx context.Context, running bool) error {
 		machine.Accel, machine.Ephemeral = s.plan.Spec.Accel, s.plan.Spec.Ephemeral
 		machine.Image, machine.Bundle = s.from.image, s.from.bundle
 	}
-	settings := provisionSettings(s.plan.Spec, s.from.images)
+	settings := provisionSettings(s.plan.Spec, s.from.images, network{s.record.Settings.NodeIP, s.record.Settings.HostIP})
 	if s.record.Phase == Making {
 		s.record.Spec, s.record.Settings = s.plan.Spec, settings
 		return s.files.save(s.record)

@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"net"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/dorykube/dory/bundle"
@@ -114,15 +116,21 @@ func openArtifacts(dirs home.Dirs, version string) (artifacts, error) {
 const NodeName = "dory"
 
 // provisionSettings are what a spec means for its node.
-func provisionSettings(s Spec, images map[string]string) provision.Settings {
+func provisionSettings(s Spec, images map[string]string, at network) provision.Settings {
 	port := s.APIServerPort
 	if port == 0 {
 		port = guestAPIPort
 	}
+	names, ips := s.APIServerNames, s.APIServerIPs
+	if address := s.Address; net.ParseIP(address) != nil {
+		ips = append(slices.Clone(ips), address)
+	} else if address != "" {
+		names = append(slices.Clone(names), address)
+	}
 	return provision.Settings{
-		NodeName: NodeName, NodeIP: machineIP, HostIP: hostIP,
+		NodeName: NodeName, NodeIP: at.node, HostIP: at.host, Borrowed: s.Driver == sshDriver,
 		KubernetesVersion: s.KubernetesVersion, Images: images,
-		APIServerPort: port, APIServerNames: s.APIServerNames, APIServerIPs: s.APIServerIPs,
+		APIServerPort: port, APIServerNames: names, APIServerIPs: ips,
 		PodCIDR: podCIDR, ServiceCIDR: s.ServiceCIDR, DNSDomain: s.DNSDomain,
 		ExtraConfig: s.ExtraConfig, FeatureGates: s.FeatureGates, Addons: s.Addons, Ephemeral: s.Ephemeral,
 	}
@@ -134,16 +142,28 @@ func provisionKey(s provision.Settings) (string, error) {
 	return s.Digest() + "-" + files, err
 }
 
+// network is where a machine and this computer are, as the machine sees it.
+type network struct{ node, host string }
+
+// userNetwork is that of QEMU's user mode.
+var userNetwork = network{machineIP, hostIP}
+
 // machineFor is the machine that a spec asks for. What an existing machine has already stays: see update.
 func machineFor(s Spec, name, uuid, dir string) drivers.Machine {
 	api := drivers.Forward{Name: apiForward, Guest: guestAPIPort, Prefer: true}
 	if s.APIServerPort != 0 {
 		api = drivers.Forward{Name: apiForward, Guest: s.APIServerPort, Host: s.APIServerPort}
 	}
-	return drivers.Machine{
+	m := drivers.Machine{
 		Name: name, UUID: uuid, Dir: dir,
 		CPUs: s.CPUs, Memory: int64(s.Memory), Disk: int64(s.DiskSize),
 		Forwards: []drivers.Forward{{Name: sshForward, Guest: sshPort, Prefer: true}, api},
 		Accel:    s.Accel, Ephemeral: s.Ephemeral,
 	}
+	if s.Driver == sshDriver {
+		r := s.RemoteSpec
+		m.Remote = &drivers.Remote{Address: r.Address, Port: r.Port, User: r.User, KeyFile: r.Key, Jump: r.Jump}
+		m.Disk = int64(leastDisk) // the machine's disk is what it is
+	}
+	return m
 }

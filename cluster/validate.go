@@ -36,7 +36,7 @@ var domainPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a
 
 // Validate refuses what is impossible on this computer, and puts what was said in short into its full form.
 func (w *Wanted) Validate(host hostinfo.Host) error {
-	for _, check := range []func(*Spec, hostinfo.Host) error{checkResources, checkKubernetes, checkAddresses, checkNames} {
+	for _, check := range []func(*Spec, hostinfo.Host) error{checkRemote, checkResources, checkKubernetes, checkAddresses, checkNames} {
 		if err := check(&w.Spec, host); err != nil {
 			return err
 		}
@@ -58,6 +58,9 @@ func checkResources(s *Spec, host hostinfo.Host) error {
 	if s.CPUs == allCPUs {
 		s.CPUs = host.CPUs
 	}
+	if s.Driver == sshDriver { // the machine has what it has
+		return checkNodes(s)
+	}
 	switch {
 	case s.CPUs < leastCPUs:
 		return fail.New(fail.CoresTooMany, "--cpus %d: a cluster needs at least %d", s.CPUs, leastCPUs)
@@ -69,6 +72,12 @@ func checkResources(s *Spec, host hostinfo.Host) error {
 		return fail.New(fail.MemoryTooMuch, "--memory %s: this computer has %s", s.Memory, host.Memory.Round())
 	case s.DiskSize < leastDisk:
 		return fail.New(fail.DiskTooMuch, "--disk-size %s: a cluster needs at least %s", s.DiskSize, leastDisk)
+	}
+	return checkNodes(s)
+}
+
+func checkNodes(s *Spec) error {
+	switch {
 	case s.Nodes < 1:
 		return fail.New(fail.BadValue, "--nodes %d: a cluster has at least one node", s.Nodes)
 	case s.Nodes > 1:
@@ -85,7 +94,7 @@ func checkKubernetes(s *Spec, _ hostinfo.Host) (err error) {
 	if !slices.Contains(accels, s.Accel) {
 		return oneOf("--accel", s.Accel, accels)
 	}
-	if err := provisionSettings(*s, nil).Validate(); err != nil {
+	if err := provisionSettings(*s, nil, userNetwork).Validate(); err != nil {
 		return fail.Wrap(fail.BadValue, err, "read the settings of Kubernetes")
 	}
 	return nil

@@ -89,8 +89,6 @@ var compat = []compatFlag{
 	{name: "hyperkit-vsock-ports", instead: "--driver qemu"}, {name: "nfs-share", instead: "--driver qemu"},
 	{name: "nfs-shares-root", instead: "--driver qemu"}, {name: "nat-nic-type", instead: "--driver qemu"},
 	{name: "host-only-nic-type", instead: "--driver qemu"}, {name: "hidden", isBool: true, instead: "--driver qemu"},
-	{name: "ssh-ip-address", instead: "--driver qemu"}, {name: "ssh-user", instead: "--driver qemu"},
-	{name: "ssh-key", instead: "--driver qemu"}, {name: "ssh-port", instead: "--driver qemu"},
 	{name: "user", instead: "nothing: there is no audit file"},
 }
 

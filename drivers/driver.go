@@ -100,6 +100,18 @@ type Machine struct {
 
 	// Freezable keeps the machine's memory in a file, from which Freeze need not copy it.
 	Freezable bool `json:"freezable,omitempty"`
+
+	// Remote is how to reach a machine that exists already; nil: the driver makes the machine.
+	Remote *Remote `json:"remote,omitempty"`
+}
+
+// Remote is the login on a machine that exists already, as its user would name it to ssh(1).
+type Remote struct {
+	Address string `json:"address"` // name or address
+	Port    int    `json:"port"`
+	User    string `json:"user"`              // root, or somebody whom sudo asks for no password
+	KeyFile string `json:"keyFile,omitempty"` // absolute; empty: the agent's keys, and the usual files
+	Jump    string `json:"jump,omitempty"`    // machine on the way, [user@]host[:port]; empty: none
 }
 
 // Forward makes a TCP port of the machine reachable at a port of 127.0.0.1.
@@ -132,6 +144,9 @@ type Status struct {
 	Forwards []Forward
 	// IP is the machine's address as seen from this computer.
 	IP string
+	// NodeIP is the machine's own address as it sees it, and HostIP this computer's as the machine sees it. Empty: QEMU's
+	// user-mode network, which is the same for every machine.
+	NodeIP, HostIP string
 	// Accel is the accelerator in use, and AccelReason why it was chosen, as a sentence. Empty unless running.
 	Accel, AccelReason string
 	PID                int // of the hypervisor's process on this computer; 0: none

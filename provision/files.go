@@ -154,13 +154,18 @@ users:
 // link is a symbolic link for the node.
 type link struct{ path, target string }
 
-// unitLinks enables every unit that is installed, as "systemctl enable" would, without asking systemd.
-func unitLinks(files []file) []link {
+// unitLinks enables every unit that is installed, as "systemctl enable" would, without asking systemd. On a borrowed
+// machine they belong to a target of its driver's, which is enabled as long as the node shall run.
+func unitLinks(files []file, borrowed bool) []link {
 	const units = "/etc/systemd/system/"
+	wants := "multi-user.target.wants/"
+	if borrowed {
+		wants = "dory-machine.target.wants/"
+	}
 	var links []link
 	for _, f := range files {
 		if name, ok := strings.CutPrefix(f.path, units); ok && strings.HasSuffix(name, ".service") {
-			links = append(links, link{units + "multi-user.target.wants/" + name, "../" + name})
+			links = append(links, link{units + wants + name, "../" + name})
 		}
 	}
 	return links

@@ -120,12 +120,16 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tar, err := archive(append(static, secrets...), append(unitLinks(static), toolLinks()...))
+	files, links := append(static, secrets...), append(unitLinks(static, n.settings.Borrowed), toolLinks()...)
+	tar, err := archive(files, links)
 	if err != nil {
 		return "", err
 	}
 	var out bytes.Buffer
 	script := fmt.Sprintf(installScript, stampFile, stamp)
+	if n.settings.Borrowed {
+		script = listScript(files, links) + script
+	}
 	if err := n.Run(ctx, Cmd{Shell: script, Stdin: bytes.NewReader(tar), Stdout: &out}); err != nil {
 		return "", guestError(fail.GuestCommand, err, "put files onto the node")
 	}

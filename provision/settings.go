@@ -33,6 +33,9 @@ type Settings struct {
 	Addons       []string `json:"addons,omitempty"`
 
 	Ephemeral bool `json:"ephemeral,omitempty"` // etcd need not sync
+
+	// Borrowed: the machine is somebody's own, and will be as it was when the node is removed.
+	Borrowed bool `json:"borrowed,omitempty"`
 }
 
 // Components that --extra-config can name, as minikube names them.

@@ -35,6 +35,10 @@ func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration) [
 		select {
 		case answers[i].Report = <-reports[i]:
 		case <-ctx.Done():
+			if len(reports[i]) > 0 { // it answered in time; an earlier driver used the time up
+				answers[i].Report = <-reports[i]
+				continue
+			}
 			answers[i].Report = drivers.Report{Summary: fmt.Sprintf("it did not say within %v whether it works", limit)}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/drivers/qemu"
+	"github.com/dorykube/dory/drivers/ssh"
 	"github.com/dorykube/dory/internal/fail"
 )
 
@@ -29,6 +30,9 @@ func All() []Entry {
 	return []Entry{
 		{qemu.Name, qemu.Capabilities(), true, func(o Options) drivers.Driver {
 			return qemu.New(qemu.Options{Cache: o.Cache, Image: o.Image, Log: o.Log})
+		}},
+		{ssh.Name, ssh.Capabilities(), false, func(o Options) drivers.Driver {
+			return ssh.New(ssh.Options{Log: o.Log})
 		}},
 	}
 }

@@ -39,6 +39,13 @@ var (
 	DriverUnknown  = Kind{"DRV_UNKNOWN", 54, "there is no such driver", "use --driver qemu"}
 	DriverUnusable = Kind{"DRV_UNUSABLE", 59, "no driver works on this computer", "see the remedies above"}
 
+	RemoteUnreachable = Kind{"SSH_UNREACHABLE", 69, "a machine that exists already does not answer over SSH, or lets nobody in", "check address, port, user and key with 'ssh -p PORT USER@ADDRESS true'"}
+	RemoteHostKey     = Kind{"SSH_HOST_KEY", 67, "a machine's SSH host key is not the one that is known", "if the machine was made anew, remove the old key: 'ssh-keygen -R ADDRESS'; otherwise somebody may be listening in"}
+	RemoteSudo        = Kind{"SSH_NO_SUDO", 67, "the user on a machine cannot become root without a password", "log in as root, or let sudo ask for no password: 'USER ALL=(ALL) NOPASSWD: ALL'"}
+	RemoteUnfit       = Kind{"SSH_MACHINE_UNFIT", 66, "a machine lacks something that a node needs", "the evidence above says what; see docs/drivers.md"}
+	RemoteTaken       = Kind{"SSH_MACHINE_TAKEN", 61, "a machine is in use already: by another cluster, or by another Kubernetes or container runtime", "use another machine, or remove from this one what the evidence names"}
+	RemoteMissing     = Kind{"SSH_NO_ADDRESS", 64, "driver ssh needs to know which machine", "name it with --ssh-ip-address"}
+
 	PortTaken = Kind{"NET_PORT_TAKEN", 71, "a port of this computer is in use", "choose another port, or end what listens there"}
 
 	GuestSSH     = Kind{"GUEST_SSH", 82, "the machine does not answer over SSH", "'dory logs' shows its console; 'dory delete' and 'dory start' make a new one"}

@@ -19,6 +19,8 @@ import (
 // Client is a logged-in connection. It is safe for concurrent use.
 type Client struct {
 	ssh     *ssh.Client
+	via     *Client // the way there, which is this client's own; nil: none
+	sudo    bool
 	hostKey string
 
 	mu   sync.Mutex
@@ -29,7 +31,16 @@ type Client struct {
 func (c *Client) HostKey() string { return c.hostKey }
 
 // Close ends the connection and everything that runs over it.
-func (c *Client) Close() error { return c.ssh.Close() }
+func (c *Client) Close() error {
+	var err error
+	if c.ssh != nil {
+		err = c.ssh.Close()
+	}
+	if c.via != nil {
+		err = errors.Join(err, c.via.Close())
+	}
+	return err
+}
 
 // DialContext connects to an address as seen from the machine.
 func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -54,7 +65,7 @@ func (c *Client) Run(ctx context.Context, cmd provision.Cmd) error {
 		}
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- runSession(session, cmd.Shell) }()
+	go func() { ended <- runSession(session, c.command(cmd.Shell)) }()
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
@@ -69,6 +80,14 @@ func (c *Client) Run(ctx context.Context, cmd provision.Cmd) error {
 		return &provision.ExitError{Shell: cmd.Shell, Code: exit.ExitStatus(), Signal: exit.Signal(), Stderr: stderr.String()}
 	}
 	return err
+}
+
+// command is what the machine is told to run: a user's own shell stays that user's.
+func (c *Client) command(shell string) string {
+	if !c.sudo || shell == "" {
+		return shell
+	}
+	return `sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" sh -c '` + strings.ReplaceAll(shell, "'", `'\''`) + "'"
 }
 
 // runSession starts the command, or a login shell if there is none, and waits for its end.

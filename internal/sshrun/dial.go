@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -20,12 +21,23 @@ import (
 type Config struct {
 	Addr string // host:port
 	User string
-	Key  []byte // private key, PEM
+	Key  []byte           // private key, PEM
+	Auth []ssh.AuthMethod // in place of Key; see Account
+	// Via is a machine through which the way leads; nil: none.
+	Via *Config
+	// Sudo has every command run as root, by way of sudo.
+	Sudo bool
+	// Once says that the machine is up or it is not: it is asked once.
+	Once bool
 	// Up says that the server listens already: it is asked with patience, since every attempt costs it a process.
 	Up bool
 	// HostKey is the machine's public host key as in known_hosts ("ssh-ed25519 AAAA..."). Empty: any is accepted, and
 	// Client.HostKey tells it, to be remembered.
 	HostKey string
+	// CheckHostKey decides about the host key if HostKey is empty; nil: any is accepted.
+	CheckHostKey ssh.HostKeyCallback
+	// HostKeyAlgorithms are those to ask for; empty: those that dory's own machines have, and their like.
+	HostKeyAlgorithms []string
 }
 
 // ErrHostKey is a machine whose host key is not the one expected.
@@ -47,49 +59,87 @@ const (
 // Dial waits until the machine's SSH server sends its banner, and logs in. It goes on trying until ctx ends; the error
 // then has the last reason.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
-	signer, err := ssh.ParsePrivateKey(cfg.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read the SSH key: %w", err)
+	auth := cfg.Auth
+	if auth == nil {
+		signer, err := ssh.ParsePrivateKey(cfg.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read the SSH key: %w", err)
+		}
+		auth = []ssh.AuthMethod{ssh.PublicKeys(signer)}
 	}
-	conn, err := waitBanner(ctx, cfg.Addr, cfg.Up)
+	client := &Client{sudo: cfg.Sudo}
+	connect := new(net.Dialer).DialContext
+	if cfg.Via != nil {
+		via, err := Dial(ctx, *cfg.Via)
+		if err != nil {
+			return nil, fmt.Errorf("by way of %s: %w", cfg.Via.Addr, err)
+		}
+		client.via, connect = via, via.DialContext
+	}
+	err := client.open(ctx, cfg, auth, connect)
 	if err != nil {
+		client.Close()
 		return nil, err
 	}
-	client := &Client{}
+	return client, nil
+}
+
+// connector opens a connection, as net.Dialer does.
+type connector func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func (c *Client) open(ctx context.Context, cfg Config, auth []ssh.AuthMethod, connect connector) error {
+	conn, err := await(ctx, connect, cfg)
+	if err != nil {
+		return err
+	}
 	handshake := &ssh.ClientConfig{
 		User:            cfg.User,
-		Auth:            []ssh.AuthMethod{ssh.PublicKeys(signer)},
-		HostKeyCallback: client.checkHostKey(cfg.HostKey),
-		// Ed25519 first and only: the one kind of key that dory's machines have, so that nothing is negotiated.
-		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
+		Auth:            auth,
+		HostKeyCallback: c.checkHostKey(cfg),
+		// Ed25519 first: the one kind of key that dory's machines have, so that nothing is negotiated.
+		HostKeyAlgorithms: cfg.HostKeyAlgorithms,
 		Config:            ssh.Config{KeyExchanges: []string{ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256}},
+	}
+	if handshake.HostKeyAlgorithms == nil {
+		handshake.HostKeyAlgorithms = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	sshConn, channels, requests, err := ssh.NewClientConn(conn, cfg.Addr, handshake)
 	if !stop() && ctx.Err() != nil {
 		conn.Close()
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("log in to %s: %w", cfg.Addr, err)
+		return fmt.Errorf("log in to %s as %s: %w", cfg.Addr, cfg.User, err)
 	}
-	client.ssh = ssh.NewClient(sshConn, channels, requests)
-	return client, nil
+	c.ssh = ssh.NewClient(sshConn, channels, requests)
+	return nil
 }
 
-func (c *Client) checkHostKey(want string) ssh.HostKeyCallback {
-	return func(_ string, _ net.Addr, key ssh.PublicKey) error {
+func (c *Client) checkHostKey(cfg Config) ssh.HostKeyCallback {
+	return func(host string, remote net.Addr, key ssh.PublicKey) error {
 		c.hostKey = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
-		if want != "" && c.hostKey != want {
+		switch {
+		case cfg.HostKey != "" && c.hostKey != cfg.HostKey:
 			return ErrHostKey
+		case cfg.HostKey == "" && cfg.CheckHostKey != nil:
+			return cfg.CheckHostKey(host, remote, key)
 		}
 		return nil
 	}
 }
 
-// waitBanner returns a connection to addr on which an SSH server has begun to speak; up says that it listens already.
-func waitBanner(ctx context.Context, addr string, up bool) (net.Conn, error) {
+// await returns a connection on which an SSH server has begun to speak.
+func await(ctx context.Context, connect connector, cfg Config) (net.Conn, error) {
+	if cfg.Once {
+		return banner(ctx, connect, cfg.Addr, patientLimit)
+	}
+	return waitBanner(ctx, connect, cfg.Addr, cfg.Up)
+}
+
+// waitBanner tries until an SSH server has begun to speak; up says that it listens already.
+func waitBanner(ctx context.Context, connect connector, addr string, up bool) (net.Conn, error) {
 	every, limit := attemptEvery, attemptLimit
 	if up {
 		every, limit = patientEvery, patientLimit
@@ -108,7 +158,7 @@ func waitBanner(ctx context.Context, addr string, up bool) (net.Conn, error) {
 		mu.Lock()
 		mine := limit
 		mu.Unlock()
-		conn, err := banner(ctx, addr, mine)
+		conn, err := banner(ctx, connect, addr, mine)
 		if err != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -148,19 +198,19 @@ func waitBanner(ctx context.Context, addr string, up bool) (net.Conn, error) {
 	}
 }
 
-func banner(ctx context.Context, addr string, limit time.Duration) (net.Conn, error) {
+func banner(ctx context.Context, connect connector, addr string, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	conn, err := connect(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // deadlines are not for all: one through SSH has none
 	reader := bufio.NewReader(conn)
 	line, err := reader.ReadString('\n')
-	stop()
-	conn.SetReadDeadline(time.Time{})
 	switch {
+	case !stop():
+		err = fmt.Errorf("no SSH banner yet: %w", os.ErrDeadlineExceeded)
 	case err != nil:
 		err = fmt.Errorf("no SSH banner yet: %w", err)
 	case !strings.HasPrefix(line, "SSH-"):

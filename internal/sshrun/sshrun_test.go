@@ -211,7 +211,7 @@ func TestWaitBannerOutlastsAMuteListener(t *testing.T) {
 			}
 		}
 	}()
-	conn, err := waitBanner(t.Context(), listener.Addr().String(), false)
+	conn, err := waitBanner(t.Context(), new(net.Dialer).DialContext, listener.Addr().String(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestWaitBannerTellsTheLastReason(t *testing.T) {
 	listener.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err = waitBanner(ctx, addr, false)
+	_, err = waitBanner(ctx, new(net.Dialer).DialContext, addr, false)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("got %v", err)
 	}
@@ -256,7 +256,7 @@ func TestBannerOfASlowServer(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := waitBanner(ctx, listener.Addr().String(), false)
+	conn, err := waitBanner(ctx, new(net.Dialer).DialContext, listener.Addr().String(), false)
 	if err != nil {
 		t.Fatal(err)
 	}

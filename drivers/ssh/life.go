@@ -1,0 +1,150 @@
+package ssh
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+var (
+	//go:embed scripts/check.sh
+	checkScript string
+	//go:embed scripts/claim.sh
+	claimScript string
+	//go:embed scripts/status.sh
+	statusScript string
+	//go:embed scripts/remove.sh
+	removeScript string
+	//go:embed scripts/target
+	target string
+)
+
+// Create looks whether the machine will do, before it touches anything, then marks it as dory's and uploads the bundle.
+func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
+	if err := os.MkdirAll(m.Dir, 0o700); err != nil {
+		return fail.Wrap(fail.HostPermission, err, "make the machine's directory")
+	}
+	args := []string{m.UUID, strconv.FormatInt(m.Disk>>20, 10)}
+	for _, f := range m.Forwards {
+		if f.Guest != sshPort {
+			args = append(args, strconv.Itoa(f.Guest))
+		}
+	}
+	if _, err := d.command(ctx, m, "check the machine", checkScript, args...); err != nil {
+		return err
+	}
+	if _, err := d.command(ctx, m, "mark the machine as dory's", claimScript, m.UUID, m.Name, target); err != nil {
+		return err
+	}
+	if m.Bundle == "" {
+		return nil
+	}
+	return d.upload(ctx, m)
+}
+
+// sshPort is no port that a node claims: it is how the machine is reached.
+const sshPort = 22
+
+// Start lets run what dory put onto the machine. The machine itself is up, or this fails.
+func (d *Driver) Start(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
+	status, err := d.look(ctx, m)
+	if err != nil {
+		return status, err
+	}
+	switch status.State {
+	case drivers.Running:
+		return status, nil
+	case drivers.Absent:
+		return status, fail.New(fail.RemoteUnfit, "start machine %s: it was never made dory's", m.Remote.Address)
+	}
+	if _, err := d.command(ctx, m, "start what dory has there", "systemctl -q enable --now dory-machine.target"); err != nil {
+		return status, err
+	}
+	return d.look(ctx, m)
+}
+
+// Stop stops what dory put onto the machine, for the grace at the longest; the machine stays up.
+func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duration) error {
+	status, err := d.look(ctx, m)
+	if err != nil || status.State != drivers.Running {
+		return err
+	}
+	_, err = d.command(ctx, m, "stop what dory has there", stopScript, strconv.Itoa(max(1, int(grace.Seconds()))))
+	return err
+}
+
+// stopScript ends hard what is not gone after $1 seconds.
+const stopScript = `systemctl -q disable dory-machine.target
+timeout $1 systemctl stop dory-machine.target && exit
+for unit in $(systemctl show -P ConsistsOf dory-machine.target); do systemctl kill -s KILL $unit; done
+systemctl stop dory-machine.target`
+
+// Status asks the machine. One that does not answer is Unknown, with the reason.
+func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
+	limited, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	if _, err := os.Stat(m.Dir); errors.Is(err, os.ErrNotExist) {
+		return drivers.Status{State: drivers.Absent}, ctx.Err()
+	}
+	status, err := d.look(limited, m)
+	switch {
+	case ctx.Err() != nil:
+		return status, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return drivers.Status{State: drivers.Unknown, Reason: "the machine did not answer over SSH within " + statusLimit.String()}, nil
+	case fail.Is(err, fail.RemoteUnreachable), fail.Is(err, fail.RemoteHostKey), fail.Is(err, fail.RemoteSudo), fail.Is(err, fail.GuestCommand):
+		return drivers.Status{State: drivers.Unknown, Reason: strings.TrimSpace(err.Error() + "\n" + fail.As(err).Evidence)}, nil
+	}
+	return status, err
+}
+
+// look asks the machine what it is doing.
+func (d *Driver) look(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
+	out, err := d.command(ctx, m, "look at the machine", statusScript, m.UUID)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	facts := map[string]string{}
+	for line := range strings.Lines(out) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		facts[key] = value
+	}
+	status := drivers.Status{State: drivers.Absent}
+	switch {
+	case facts["mark"] != m.UUID:
+		return status, nil
+	case facts["active"] != "active":
+		status.State = drivers.Stopped
+		return status, nil
+	}
+	r := m.Remote
+	status = drivers.Status{State: drivers.Running, SSH: net.JoinHostPort(r.Address, strconv.Itoa(r.Port)), IP: r.Address,
+		NodeIP: facts["ip"], HostIP: facts["peer"], Accel: "none", AccelReason: "the machine is there already"}
+	return status, nil
+}
+
+// Delete removes from the machine everything that dory put there, and nothing else.
+func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
+	if _, err := os.Stat(m.Dir); errors.Is(err, os.ErrNotExist) {
+		return ctx.Err()
+	}
+	if _, err := d.command(ctx, m, "remove what dory put there", removeScript, m.UUID); err != nil {
+		return err
+	}
+	d.forget(m)
+	err := os.Remove(filepath.Join(m.Dir, knownHosts))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	os.Remove(m.Dir) // somebody else's files keep it
+	return err
+}
