@@ -33,6 +33,9 @@ type Suite struct {
 	// Kill, Halt and Resume do to the machine's hypervisor what a driver does not expect: kill -9, SIGSTOP, SIGCONT. A
 	// driver whose hypervisor cannot be got at leaves them nil, and what needs them is left out.
 	Kill, Halt, Resume func(t *testing.T, s drivers.Status)
+	// Lend names a machine that exists already in the description, and returns the key of its root. nil: the driver makes
+	// machines. What only a machine of the driver's own can be asked for is then left out.
+	Lend func(t *testing.T, m *drivers.Machine) ssh.Signer
 }
 
 // Limits, generous: the machines may be emulated on a computer that has other things to do.
@@ -91,6 +94,9 @@ func (s *Suite) rig(t *testing.T, name string) *rig {
 		AuthorizedKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
 		Forwards:      []drivers.Forward{{Name: "ssh", Guest: 22}, {Name: "apiserver", Guest: 6443}},
 	}}
+	if s.Lend != nil {
+		r.signer = s.Lend(t, &r.machine)
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the end of %s's console:\n%s", name, r.console(40))
@@ -156,7 +162,7 @@ func (r *rig) runs(s drivers.Status) {
 		r.t.Fatalf("a running machine's status is %+v", s)
 	}
 	for _, f := range r.machine.Forwards {
-		if s.HostPort(f.Name) == 0 {
+		if r.Lend == nil && s.HostPort(f.Name) == 0 {
 			r.t.Fatalf("forward %s has no port: %+v", f.Name, s)
 		}
 	}

@@ -46,6 +46,8 @@ func Capabilities() drivers.Capabilities { return drivers.Capabilities{} }
 // Limits on what is asked of a machine, which may be an emulated one that has other things to do. Status has its own.
 const (
 	loginLimit  = 30 * time.Second
+	lookLimit   = 30 * time.Second
+	scriptLimit = 5 * time.Minute
 	statusLimit = 1900 * time.Millisecond
 )
 
@@ -110,21 +112,23 @@ func (d *Driver) run(ctx context.Context, m drivers.Machine, script string, args
 	for _, arg := range args {
 		quoted += " '" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 	}
+	limited, cancel := context.WithTimeout(ctx, scriptLimit)
+	defer cancel()
 	for again := false; ; again = true {
-		c, err := d.client(ctx, m)
+		c, err := d.client(limited, m)
 		if err != nil {
 			return "", err
 		}
 		var out bytes.Buffer
-		err = c.Run(ctx, provision.Cmd{Shell: "set --" + quoted + "\n" + script, Stdout: &out})
+		err = c.Run(limited, provision.Cmd{Shell: "set --" + quoted + "\n" + script, Stdout: &out})
 		if exit := (*provision.ExitError)(nil); err == nil || errors.As(err, &exit) {
 			return strings.TrimSpace(out.String()), err
 		}
 		d.forget(m)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return "", ctx.Err()
-		}
-		if again {
+		case again, limited.Err() != nil:
 			return "", fail.Wrap(fail.RemoteUnreachable, err, "run a command on %s", m.Remote.Address)
 		}
 	}

@@ -92,9 +92,6 @@ systemctl stop dory-machine.target`
 func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
 	limited, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	if _, err := os.Stat(m.Dir); errors.Is(err, os.ErrNotExist) {
-		return drivers.Status{State: drivers.Absent}, ctx.Err()
-	}
 	status, err := d.look(limited, m)
 	switch {
 	case ctx.Err() != nil:
@@ -107,9 +104,17 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	return status, err
 }
 
-// look asks the machine what it is doing.
+// look asks the machine what it is doing. One without a directory here was never asked for anything.
 func (d *Driver) look(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
-	out, err := d.command(ctx, m, "look at the machine", statusScript, m.UUID)
+	if _, err := os.Stat(m.Dir); errors.Is(err, os.ErrNotExist) {
+		return drivers.Status{State: drivers.Absent}, ctx.Err()
+	}
+	limited, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	out, err := d.command(limited, m, "look at the machine", statusScript, m.UUID)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = fail.Wrap(fail.RemoteUnreachable, err, "look at %s", m.Remote.Address)
+	}
 	if err != nil {
 		return drivers.Status{}, err
 	}
