@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -49,7 +50,7 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 	started := s.summary()
 	started.Nothing = true
 	_, certs := s.plan.Sources["embed-certs"] // who says how they are wanted gets them written anew
-	if kubeconfig.Check(s.name, started.Server) != nil || certs {
+	if certs || kubeconfig.Check(s.name, started.Server) != nil || !s.ownKubeconfigIsWhole(started.Server) {
 		return nil
 	}
 	started.Current = !s.options.KeepContext
@@ -113,7 +114,7 @@ func (s *start) writeCredentials(authority *pki.Authority, server string) (kubec
 			return kubeconfig.Entry{}, hostError(err, "write the cluster's credentials")
 		}
 	}
-	entry := kubeconfig.Entry{Name: s.name, Server: server, Owner: s.Dirs.State, CA: ca, Cert: cert, Key: key}
+	entry := s.entry(server, ca, cert, key)
 	if err := kubeconfig.Write(s.files.path(kubeconfigFile), entry); err != nil {
 		return entry, hostError(err, "write the cluster's own kubeconfig")
 	}
@@ -124,7 +125,26 @@ func (s *start) writeCredentials(authority *pki.Authority, server string) (kubec
 	return entry, nil
 }
 
-// client is a client of the cluster's API server, with the credentials that the last start wrote.
+// entry is what the cluster's own kubeconfig has.
+func (s *start) entry(server string, ca, cert, key []byte) kubeconfig.Entry {
+	return kubeconfig.Entry{Name: s.name, Server: server, Owner: s.Dirs.State, CA: ca, Cert: cert, Key: key}
+}
+
+// ownKubeconfigIsWhole reports whether the cluster's own kubeconfig is as the last start wrote it.
+func (s *start) ownKubeconfigIsWhole(server string) bool {
+	ca, cert, key, err := s.files.credentials()
+	if err != nil {
+		return false
+	}
+	want, err := kubeconfig.Alone(s.entry(server, ca, cert, key))
+	if err != nil {
+		return false
+	}
+	have, err := os.ReadFile(s.files.path(kubeconfigFile))
+	return err == nil && bytes.Equal(have, want)
+}
+
+// credentials are what the last start wrote.
 func (f files) credentials() (ca, cert, key []byte, err error) {
 	if ca, err = os.ReadFile(f.path(caFile)); err != nil {
 		return nil, nil, nil, err
@@ -136,6 +156,7 @@ func (f files) credentials() (ca, cert, key []byte, err error) {
 	return ca, cert, key, err
 }
 
+// client is a client of the cluster's API server, with the credentials that the last start wrote.
 func (s *start) client(address string) (api, error) { return s.Manager.client(s.files, address) }
 
 func (m *Manager) client(f files, address string) (api, error) {

@@ -191,7 +191,7 @@ func (c *victim) struck(signal syscall.Signal, after time.Duration, args ...stri
 	select {
 	case err := <-ended:
 		exit := (*exec.ExitError)(nil)
-		if signal != syscall.SIGKILL && errors.As(err, &exit) && exit.ExitCode() != 2 {
+		if signal != syscall.SIGKILL && errors.As(err, &exit) && exit.ExitCode() != 2 && !unheard(exit, signal, out.String()) {
 			c.t.Errorf("%s, %v after %v: %v\n%s", args[0], signal, after, err, out.String())
 		}
 		if took := time.Since(sent); took > 10*time.Second {
@@ -201,6 +201,12 @@ func (c *victim) struck(signal syscall.Signal, after time.Duration, args ...stri
 		cmd.Process.Kill()
 		c.t.Errorf("%s, %v after %v: it does not end\n%s", args[0], signal, after, out.String())
 	}
+}
+
+// unheard: the signal came before the process had begun to listen for any.
+func unheard(exit *exec.ExitError, signal syscall.Signal, output string) bool {
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == signal && output == ""
 }
 
 func running(c *victim) { c.must(startLimit, "-p", c.name, "start") }

@@ -6,28 +6,33 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// patch is a change to a module that a component is built from: one text, which must be there exactly once.
+// patch is a change to a module that components are built from: one text, which must be there exactly once.
 type patch struct {
-	component, module, file string
-	from, to                string
+	components   []string
+	module, file string
+	from, to     string
 }
+
+// inTouch are the components that a fork of a cluster finds running, and whose client-go can read an authority's file again.
+var inTouch = []string{"kubernetes", "coredns", "metrics-server"}
 
 // patches are what upstream has no setting for.
 var patches = []patch{
 	// client-go reads a kubeconfig's authority file again, but no more often than every five minutes, while the period of
 	// its client certificates is a variable. A component of a forked cluster, whose certificates all change at once, could
-	// not reach the API server in between. See bundle/components/kubernetes/renewal.go.
-	{"kubernetes", "k8s.io/client-go", "transport/ca_rotation.go", "caRefreshDuration:    5 * time.Minute,", "caRefreshDuration:    time.Second,"},
+	// not reach the API server, nor metrics-server the kubelet, in between. See bundle/components/kubernetes/renewal.go.
+	{inTouch, "k8s.io/client-go", "transport/ca_rotation.go", "caRefreshDuration:    5 * time.Minute,", "caRefreshDuration:    time.Second,"},
 	// And it does so in RoundTrip only. 'kubectl exec' unwraps the transport and dials by itself, so the API server went on
 	// asking for the kubelet of the template, until somebody happened to ask for logs.
-	{"kubernetes", "k8s.io/client-go", "transport/ca_rotation.go",
+	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/ca_rotation.go",
 		"\th.mu.RLock()\n\tdefer h.mu.RUnlock()\n\n\treturn h.transport\n", "\treturn h.getTransport(context.Background())\n"},
 	// A client certificate that is found changed during a handshake closed all connections, the one of that handshake too:
 	// whoever came first after a fork failed. The handshake takes it, and the period closes what is old.
-	{"kubernetes", "k8s.io/client-go", "transport/cert_rotation.go", "return c.loadClientCert()", "return c.reload(nil)"},
+	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/cert_rotation.go", "return c.loadClientCert()", "return c.reload(nil)"},
 }
 
 // patched returns the go command's flags for a component with patches: a go.mod that replaces the modules by changed copies.
@@ -40,7 +45,7 @@ func (b *build) patched(ctx context.Context, c component, flags []string) ([]str
 	}
 	copied := filepath.Join(b.work, "patched", c.name+".mod")
 	for _, p := range patches {
-		if p.component != c.name {
+		if !slices.Contains(p.components, c.name) {
 			continue
 		}
 		dir, err := b.copyModule(ctx, c, p.module, flags)

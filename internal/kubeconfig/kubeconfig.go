@@ -211,13 +211,18 @@ func Check(name, server string) error {
 	return nil
 }
 
-// Write makes a kubeconfig file with this entry alone, for the owner of the file only.
-func Write(path string, e Entry) error {
+// Alone is the text of a kubeconfig with this entry and no other, the same for the same entry.
+func Alone(e Entry) ([]byte, error) {
 	config := api.NewConfig()
 	config.Clusters[e.Name], config.AuthInfos[e.Name] = e.cluster(), e.user()
 	config.Contexts[e.Name] = &api.Context{Cluster: e.Name, AuthInfo: e.Name}
 	config.CurrentContext = e.Name
-	text, err := clientcmd.Write(*config)
+	return clientcmd.Write(*config)
+}
+
+// Write makes a kubeconfig file with this entry alone, for the owner of the file only.
+func Write(path string, e Entry) error {
+	text, err := Alone(e)
 	if err != nil {
 		return err
 	}
