@@ -32,7 +32,7 @@ artifacts: packages ## node image and bundle, in the cache; only what changed is
 
 .PHONY: cluster
 cluster: build artifacts ## everything that is needed, then a running cluster
-	bin/dory start
+	bin/dory start --kubernetes-version $(KUBERNETES_VERSION)
 	bin/dory kubectl -- get nodes,pods -A
 
 .PHONY: test

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dorykube/dory/provision"
 	"github.com/pkg/sftp"
@@ -49,9 +50,9 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 
 // Run runs a command. When ctx ends first, its session is closed and the error is the context's.
 func (c *Client) Run(ctx context.Context, cmd provision.Cmd) error {
-	session, err := c.ssh.NewSession()
+	session, err := c.session(ctx)
 	if err != nil {
-		return fmt.Errorf("open an SSH session: %w", err)
+		return err
 	}
 	var stderr strings.Builder
 	session.Stdin, session.Stdout, session.Stderr = cmd.Stdin, cmd.Stdout, cmd.Stderr
@@ -80,6 +81,33 @@ func (c *Client) Run(ctx context.Context, cmd provision.Cmd) error {
 		return &provision.ExitError{Shell: cmd.Shell, Code: exit.ExitStatus(), Signal: exit.Signal(), Stderr: stderr.String()}
 	}
 	return err
+}
+
+// session opens a session, which a machine that hangs would never confirm.
+func (c *Client) session(ctx context.Context) (*ssh.Session, error) {
+	type opened struct {
+		session *ssh.Session
+		err     error
+	}
+	answer := make(chan opened, 1)
+	go func() {
+		session, err := c.ssh.NewSession()
+		answer <- opened{session, err}
+	}()
+	select {
+	case o := <-answer:
+		if o.err != nil {
+			return nil, fmt.Errorf("open an SSH session: %w", o.err)
+		}
+		return o.session, nil
+	case <-ctx.Done():
+		go func() {
+			if o := <-answer; o.session != nil {
+				o.session.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
 }
 
 // command is what the machine is told to run: a user's own shell stays that user's.
@@ -118,8 +146,27 @@ func requestTTY(session *ssh.Session, tty *provision.TTY) error {
 	return nil
 }
 
+// putGrace is how long a Put that is called off has to remove what it has written.
+const putGrace = time.Second
+
 // Put writes a file over SFTP, beside its place first, so that a cut connection leaves the old one.
 func (c *Client) Put(ctx context.Context, name string, mode fs.FileMode, content io.Reader) error {
+	ended := make(chan error, 1)
+	go func() { ended <- c.put(ctx, name, mode, content) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(putGrace): // the machine hangs
+		return ctx.Err()
+	}
+}
+
+func (c *Client) put(ctx context.Context, name string, mode fs.FileMode, content io.Reader) error {
 	client, err := c.SFTP()
 	if err != nil {
 		return err

@@ -28,6 +28,11 @@ type server struct {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
+	return listen(t, serve)
+}
+
+func listen(t *testing.T, serve func(net.Conn, *ssh.ServerConfig)) *server {
+	t.Helper()
 	hostPEM, hostLine, err := NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +144,23 @@ func TestRunEndsWithTheContext(t *testing.T) {
 	err := client.Run(ctx, provision.Cmd{Shell: "sleep 60"})
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
 		t.Errorf("got %v after %v", err, time.Since(began))
+	}
+}
+
+// A machine that hangs keeps its connections, and confirms nothing.
+func TestAMachineThatHangs(t *testing.T) {
+	client := dial(t, listen(t, func(conn net.Conn, config *ssh.ServerConfig) { ssh.NewServerConn(conn, config) }))
+	for what, do := range map[string]func(context.Context) error{
+		"run": func(ctx context.Context) error { return client.Run(ctx, provision.Cmd{Shell: "true"}) },
+		"put": func(ctx context.Context) error { return client.Put(ctx, "/tmp/none", 0o600, strings.NewReader("")) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		began := time.Now()
+		err := do(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
+			t.Errorf("%s: got %v after %v", what, err, time.Since(began))
+		}
 	}
 }
 
