@@ -97,6 +97,9 @@ func TestManifestsAreObjects(t *testing.T) {
 			if err := yaml.Unmarshal([]byte(part), &object); err != nil || object.Kind == "" || object.APIVersion == "" || object.Metadata.Name == "" {
 				t.Errorf("not an object: %v\n%s", err, part)
 			}
+			if err := yaml.UnmarshalStrict([]byte(part), &map[string]any{}); err != nil { // a key that is there twice
+				t.Errorf("%v\n%s", err, part)
+			}
 			kinds = append(kinds, object.Kind+"/"+object.Metadata.Name)
 		}
 	}

@@ -51,8 +51,11 @@ const (
 	statusLimit = 1900 * time.Millisecond
 )
 
-// knownHosts is the file in a machine's directory that has the host keys which were seen first.
-const knownHosts = "known_hosts"
+// Files in a machine's directory.
+const (
+	knownHosts  = "known_hosts" // the host keys that were seen first
+	claimedFile = "claimed"     // it is there before anything is changed on the machine, and until all is undone
+)
 
 // Login is how to log in to a machine.
 func (d *Driver) Login(m drivers.Machine) (sshrun.Config, error) {

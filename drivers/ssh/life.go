@@ -42,6 +42,9 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if _, err := d.command(ctx, m, "check the machine", checkScript, args...); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(m.Dir, claimedFile), nil, 0o600); err != nil {
+		return fail.Wrap(fail.HostPermission, err, "note that the machine is dory's")
+	}
 	if _, err := d.command(ctx, m, "mark the machine as dory's", claimScript, m.UUID, m.Name, target); err != nil {
 		return err
 	}
@@ -104,9 +107,15 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	return status, err
 }
 
-// look asks the machine what it is doing. One without a directory here was never asked for anything.
+// claimed reports whether dory may have changed something on the machine.
+func claimed(m drivers.Machine) bool {
+	_, err := os.Stat(filepath.Join(m.Dir, claimedFile))
+	return !errors.Is(err, os.ErrNotExist)
+}
+
+// look asks the machine what it is doing. One that was never claimed is not asked: it may not even be there.
 func (d *Driver) look(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
-	if _, err := os.Stat(m.Dir); errors.Is(err, os.ErrNotExist) {
+	if !claimed(m) {
 		return drivers.Status{State: drivers.Absent}, ctx.Err()
 	}
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
@@ -139,17 +148,24 @@ func (d *Driver) look(ctx context.Context, m drivers.Machine) (drivers.Status, e
 
 // Delete removes from the machine everything that dory put there, and nothing else.
 func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
-	if _, err := os.Stat(m.Dir); errors.Is(err, os.ErrNotExist) {
-		return ctx.Err()
-	}
-	if _, err := d.command(ctx, m, "remove what dory put there", removeScript, m.UUID); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if claimed(m) {
+		_, err := d.command(ctx, m, "remove what dory put there", removeScript, m.UUID)
+		if fail.Is(err, fail.RemoteUnreachable) {
+			return fail.As(err).WithAdvice("delete again when it answers; if it is gone for good, remove %s first", filepath.Join(m.Dir, claimedFile))
+		}
+		if err != nil {
+			return err
+		}
+	}
 	d.forget(m)
-	err := os.Remove(filepath.Join(m.Dir, knownHosts))
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+	for _, name := range []string{claimedFile, knownHosts} {
+		if err := os.Remove(filepath.Join(m.Dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fail.Wrap(fail.HostPermission, err, "remove the machine's files")
+		}
 	}
 	os.Remove(m.Dir) // somebody else's files keep it
-	return err
+	return nil
 }
