@@ -3,113 +3,18 @@
 package test
 
 import (
-	"encoding/pem"
-	"fmt"
-	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"crypto/ed25519"
-	"crypto/rand"
-
-	"github.com/dorykube/dory/drivers"
-	"github.com/dorykube/dory/drivers/drivertest"
-	"github.com/dorykube/dory/drivers/qemu"
-	"golang.org/x/crypto/ssh"
+	"github.com/dorykube/dory/drivers/drivertest/server"
 )
-
-// server is a machine that is somebody's own: a VM that dory knows nothing of.
-type server struct {
-	t       *testing.T
-	driver  *qemu.Driver
-	machine drivers.Machine
-	status  drivers.Status
-	signer  ssh.Signer
-	keyFile string
-	apiPort int
-}
-
-func newServer(t *testing.T) *server {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, image := t.TempDir(), drivertest.DefaultImage(t)
-	s := &server{t: t, signer: signer, keyFile: filepath.Join(dir, "key"), apiPort: freePort(t),
-		driver: qemu.New(qemu.Options{Cache: t.TempDir(), Image: image})}
-	if err := os.WriteFile(s.keyFile, pem.EncodeToMemory(block), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.machine = drivers.Machine{
-		Name: "server", UUID: fmt.Sprintf("6d1b9f4e-4444-4000-8000-%012d", s.apiPort), Dir: filepath.Join(dir, "machine"),
-		CPUs: 2, Memory: 4 << 30, Disk: 20 << 30, Image: image, Accel: "auto",
-		AuthorizedKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
-		Forwards:      []drivers.Forward{{Name: "ssh", Guest: 22}, {Name: "apiserver", Guest: s.apiPort, Host: s.apiPort}},
-	}
-	if err := s.driver.Create(t.Context(), s.machine); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.driver.Delete(t.Context(), s.machine) })
-	s.boot()
-	return s
-}
-
-func (s *server) boot() {
-	s.t.Helper()
-	var err error
-	if s.status, err = s.driver.Start(s.t.Context(), s.machine); err != nil {
-		s.t.Fatal(err)
-	}
-	for i := range s.machine.Forwards { // the same at the next boot
-		s.machine.Forwards[i].Host = s.status.Forwards[i].Host
-	}
-	s.sh("true")
-}
-
-// sh runs a command on the server, not by way of dory.
-func (s *server) sh(command string) string {
-	s.t.Helper()
-	config := &ssh.ClientConfig{User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.signer)}, Timeout: 10 * time.Second,
-		HostKeyCallback: ssh.InsecureIgnoreHostKey()} // a VM of this test, on this computer
-	var client *ssh.Client
-	for began := time.Now(); ; time.Sleep(200 * time.Millisecond) {
-		var err error
-		if client, err = ssh.Dial("tcp", s.status.SSH, config); err == nil {
-			break
-		}
-		if time.Since(began) > commandLimit {
-			s.t.Fatal(err)
-		}
-	}
-	defer client.Close()
-	session, err := client.NewSession()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	out, err := session.CombinedOutput(command)
-	if err != nil {
-		s.t.Fatalf("%s: %v: %s", command, err, out)
-	}
-	return string(out)
-}
 
 // inventory is everything about the server that must be the same when a cluster has come and gone, in sections: files with
 // owner, mode and content; units; mounts; network links and netfilter rules; kernel variables; processes.
-func (s *server) inventory() map[string]string {
-	s.t.Helper()
+func inventory(t *testing.T, s *server.Server) map[string]string {
+	t.Helper()
 	const script = `
 echo "== files"
 find / -xdev \( -path /tmp -o -path /var/log/journal -o -path /var/lib/systemd -o -path /root/.cache \) -prune -o -printf '%p %U:%G %m %l\n' | sort
@@ -128,33 +33,24 @@ echo "== processes"
 ps -e -o comm= | grep -v -E '^(kworker|sshd|ps|sh|sort|grep|sleep)' | sort -u
 `
 	sections := map[string]string{}
-	for section := range strings.SplitSeq(s.sh(script), "== ") {
+	for section := range strings.SplitSeq(s.Run(t, script), "== ") {
 		name, text, _ := strings.Cut(section, "\n")
 		sections[name] = text
 	}
 	return sections
 }
 
-func freePort(t *testing.T) int {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 // TestServer is the life of a cluster on a machine that exists already.
 func TestServer(t *testing.T) {
-	s := newServer(t)
-	before := s.inventory()
+	port := server.FreePort(t)
+	s := server.New(t, 4<<30, 20<<30, port)
+	before := inventory(t, s)
 	d := newDory(t)
 	if err := os.WriteFile(d.kubeconfig(), []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(s.status.SSH)
-	d.env = append(d.env, "HOME="+t.TempDir(), "SSH_AUTH_SOCK=", "DORY_DRIVER=ssh", "DORY_SSH_IP_ADDRESS=127.0.0.1", "DORY_SSH_PORT="+port,
-		"DORY_SSH_KEY="+s.keyFile, "DORY_APISERVER_PORT="+strconv.Itoa(s.apiPort))
+	d.env = append(d.env, "HOME="+t.TempDir(), "SSH_AUTH_SOCK=", "DORY_DRIVER=ssh", "DORY_SSH_IP_ADDRESS=127.0.0.1", "DORY_SSH_PORT="+strconv.Itoa(s.Port()),
+		"DORY_SSH_KEY="+s.KeyFile, "DORY_APISERVER_PORT="+strconv.Itoa(port))
 	t.Log(d.expect(0, startLimit, "start").stderr)
 
 	part := func(name string, f func(t *testing.T, d *dory)) {
@@ -177,26 +73,26 @@ func TestServer(t *testing.T) {
 	part("stop and start", func(t *testing.T, d *dory) {
 		d.must(startLimit, "stop")
 		d.statusSays(7, "host: Stopped")
-		if left := s.sh("ps -e -o comm= | grep -E 'kube|etcd|containerd|httpd|coredns' || true"); left != "" {
+		if left := s.Run(t, "ps -e -o comm= | grep -E 'kube|etcd|containerd|httpd|coredns' || true"); left != "" {
 			t.Errorf("after stop there are the processes %q", left)
 		}
 		t.Log(d.expect(0, startLimit, "start").stderr)
 		d.everythingIsBack()
 	})
 	part("reboot", func(t *testing.T, d *dory) {
-		if err := s.driver.Stop(t.Context(), s.machine, startLimit); err != nil {
+		if err := s.Driver.Stop(t.Context(), s.Machine, startLimit); err != nil {
 			t.Fatal(err)
 		}
 		r := d.run(commandLimit, "status")
 		if r.code == 0 || !strings.Contains(r.stdout, "host: Unknown") {
 			t.Errorf("status of a machine that is off: exit %d\n%s", r.code, r.stdout)
 		}
-		s.boot()
+		s.Boot()
 		d.must(startLimit, "start")
 		d.everythingIsBack()
 	})
 	part("delete", deleteLeavesNothing)
-	for name, text := range s.inventory() {
+	for name, text := range inventory(t, s) {
 		if text != before[name] {
 			t.Errorf("the machine's %s are not as before:\n%s", name, difference(before[name], text))
 		}

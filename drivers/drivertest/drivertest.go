@@ -88,7 +88,7 @@ func (s *Suite) rig(t *testing.T, name string) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{Suite: s, driver: s.New(t), signer: signer, t: t, machine: drivers.Machine{
-		Name: name, UUID: newUUID(), Dir: filepath.Join(t.TempDir(), strings.Repeat("deep-", 24), name),
+		Name: name, UUID: NewUUID(), Dir: filepath.Join(t.TempDir(), strings.Repeat("deep-", 24), name),
 		CPUs: 2, Memory: 512 << 20, Disk: 2 << 30,
 		Image: s.Image, Accel: s.Accel,
 		AuthorizedKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
@@ -108,7 +108,7 @@ func (s *Suite) rig(t *testing.T, name string) *rig {
 	return r
 }
 
-func newUUID() string {
+func NewUUID() string {
 	var b [16]byte
 	rand.Read(b[:])
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4, variant of RFC 9562

@@ -85,11 +85,13 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 	return err
 }
 
-// stopScript ends hard what is not gone after $1 seconds.
+// stopScript ends hard what is not gone after $1 seconds. The units are named, since who stops a target does not wait for
+// what belongs to it.
 const stopScript = `systemctl -q disable dory-machine.target
-timeout $1 systemctl stop dory-machine.target && exit
-for unit in $(systemctl show -P ConsistsOf dory-machine.target); do systemctl kill -s KILL $unit; done
-systemctl stop dory-machine.target`
+units="dory-machine.target $(systemctl show -P ConsistsOf dory-machine.target)"
+timeout $1 systemctl stop $units && exit
+for unit in $units; do systemctl kill -s KILL $unit 2>/dev/null; done
+systemctl stop $units`
 
 // Status asks the machine. One that does not answer is Unknown, with the reason.
 func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status, error) {

@@ -3,9 +3,7 @@
 package ssh
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net"
@@ -20,26 +18,22 @@ import (
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/drivers/drivertest"
-	"github.com/dorykube/dory/drivers/qemu"
+	"github.com/dorykube/dory/drivers/drivertest/server"
 	"github.com/dorykube/dory/internal/fail"
 	"golang.org/x/crypto/ssh"
 )
 
-// server is a machine that exists already: a VM that the test made.
-type server struct {
-	driver  *qemu.Driver
-	machine drivers.Machine
-	status  drivers.Status
-	signer  ssh.Signer
-	key     string // file
-	lent    bool
+// lentServer is a server, and whether somebody has it.
+type lentServer struct {
+	*server.Server
+	lent bool
 }
 
 // fleet are the servers of a test.
 type fleet struct {
 	mu      sync.Mutex
 	t       *testing.T
-	servers []*server
+	servers []*lentServer
 }
 
 // lend names a server that nobody has, in m.
@@ -53,48 +47,22 @@ func (f *fleet) lend(t *testing.T, m *drivers.Machine) ssh.Signer {
 		defer f.mu.Unlock()
 		s.lent = false
 	})
-	host, port, _ := net.SplitHostPort(s.status.SSH)
-	number, _ := strconv.Atoi(port)
-	m.Remote = &drivers.Remote{Address: host, Port: number, User: "root", KeyFile: s.key}
-	return s.signer
+	m.Remote = &drivers.Remote{Address: "127.0.0.1", Port: s.Port(), User: "root", KeyFile: s.KeyFile}
+	return s.Signer
 }
 
-func (f *fleet) free() *server {
+func (f *fleet) free() *lentServer {
 	for _, s := range f.servers {
 		if !s.lent {
 			return s
 		}
 	}
-	s := newServer(f.t, len(f.servers))
+	s := &lentServer{Server: newServer(f.t)}
 	f.servers = append(f.servers, s)
 	return s
 }
 
-func newServer(t *testing.T, number int) *server {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	check(t, err)
-	signer, err := ssh.NewSignerFromKey(private)
-	check(t, err)
-	block, err := ssh.MarshalPrivateKey(private, "")
-	check(t, err)
-	dir := t.TempDir()
-	s := &server{signer: signer, key: filepath.Join(dir, "key"),
-		driver: qemu.New(qemu.Options{Cache: t.TempDir(), Image: drivertest.DefaultImage(t)})}
-	check(t, os.WriteFile(s.key, pem.EncodeToMemory(block), 0o600))
-	s.machine = drivers.Machine{
-		Name: "server", UUID: "6d1b9f4e-0000-4000-8000-00000000000" + strconv.Itoa(number), Dir: filepath.Join(dir, "machine"),
-		CPUs: 2, Memory: 1900 << 20, Disk: 8 << 30, Image: drivertest.DefaultImage(t), Accel: "auto",
-		AuthorizedKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
-		Forwards:      []drivers.Forward{{Name: "ssh", Guest: 22}},
-	}
-	check(t, s.driver.Create(t.Context(), s.machine))
-	t.Cleanup(func() { s.driver.Delete(t.Context(), s.machine) })
-	s.status, err = s.driver.Start(t.Context(), s.machine)
-	check(t, err)
-	s.sh(t, "true") // its server may take a while
-	return s
-}
+func newServer(t *testing.T) *server.Server { return server.New(t, 1900<<20, 8<<30) }
 
 // alone takes the user's own keys and known hosts away.
 func alone(t *testing.T) {
@@ -110,37 +78,12 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// sh runs a command on the server, not by way of the driver.
-func (s *server) sh(t *testing.T, command string) string {
-	t.Helper()
-	config := &ssh.ClientConfig{User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.signer)}, Timeout: 10 * time.Second,
-		HostKeyCallback: ssh.InsecureIgnoreHostKey()} // a VM of this test, on this computer
-	var client *ssh.Client
-	for began := time.Now(); ; time.Sleep(200 * time.Millisecond) {
-		var err error
-		if client, err = ssh.Dial("tcp", s.status.SSH, config); err == nil {
-			break
-		}
-		if time.Since(began) > 4*time.Minute {
-			t.Fatal(err)
-		}
-	}
-	defer client.Close()
-	session, err := client.NewSession()
-	check(t, err)
-	out, err := session.CombinedOutput(command)
-	if err != nil {
-		t.Fatalf("%s: %v: %s", command, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
 func TestContract(t *testing.T) {
 	alone(t)
 	f := &fleet{t: t}
-	find := func(status drivers.Status) *server {
+	find := func(status drivers.Status) *lentServer {
 		for _, s := range f.servers {
-			if s.status.SSH == status.SSH {
+			if s.Status.SSH == status.SSH {
 				return s
 			}
 		}
@@ -153,11 +96,11 @@ func TestContract(t *testing.T) {
 		Lend:  f.lend,
 		Halt: func(t *testing.T, status drivers.Status) {
 			s := find(status)
-			check(t, s.driver.Pause(t.Context(), s.machine))
+			check(t, s.Driver.Pause(t.Context(), s.Machine))
 		},
 		Resume: func(t *testing.T, status drivers.Status) {
 			s := find(status)
-			check(t, s.driver.Unpause(t.Context(), s.machine))
+			check(t, s.Driver.Unpause(t.Context(), s.Machine))
 		},
 	})
 }
@@ -170,7 +113,7 @@ func TestRefused(t *testing.T) {
 		Forwards: []drivers.Forward{{Name: "apiserver", Guest: 6443}}}
 	f.lend(t, &wanted)
 	s := f.servers[0]
-	other := newServer(t, 9)
+	other := newServer(t)
 	before := listing(t, s)
 	for _, c := range []struct {
 		name, provoke, undo string
@@ -184,14 +127,14 @@ func TestRefused(t *testing.T) {
 		{"another cluster", "mkdir /var/lib/dory; echo 11111111-2222-4333-8444-555555555555 theirs >/var/lib/dory/machine", "rm -r /var/lib/dory", nil, fail.RemoteTaken, "theirs"},
 		{"a port in use", "nohup busybox nc -l -p 6443 >/dev/null 2>&1 & echo $! >/run/nc; sleep 1", "kill $(cat /run/nc); rm /run/nc", nil, fail.PortTaken, "6443"},
 		{"a small disk", "true", "true", func(m *drivers.Machine) { m.Disk = 1 << 50 }, fail.DiskTooMuch, "are needed"},
-		{"nobody there", "true", "true", func(m *drivers.Machine) { m.Remote.Port = closedPort(t) }, fail.RemoteUnreachable, "refused"},
-		{"another key", "true", "true", func(m *drivers.Machine) { m.Remote.KeyFile = other.key }, fail.RemoteUnreachable, "log in"},
+		{"nobody there", "true", "true", func(m *drivers.Machine) { m.Remote.Port = server.FreePort(t) }, fail.RemoteUnreachable, "refused"},
+		{"another key", "true", "true", func(m *drivers.Machine) { m.Remote.KeyFile = other.KeyFile }, fail.RemoteUnreachable, "log in"},
 		{"no sudo", "echo guest:x:4321:4321::/tmp:/bin/sh >>/etc/passwd; mkdir -p /tmp/.ssh; cp /run/dory/authorized_keys /tmp/.ssh/; chown -R 4321 /tmp/.ssh; chmod 700 /tmp/.ssh",
 			"sed -i /^guest:/d /etc/passwd; rm -r /tmp/.ssh", func(m *drivers.Machine) { m.Remote.User = "guest" }, fail.RemoteSudo, "sudo"},
 		{"no machine", "true", "true", func(m *drivers.Machine) { m.Remote = nil }, fail.RemoteMissing, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s.sh(t, c.provoke)
+			s.Run(t, c.provoke)
 			m, remote := wanted, *wanted.Remote
 			m.Remote = &remote
 			if c.change != nil {
@@ -207,7 +150,7 @@ func TestRefused(t *testing.T) {
 			if took > loginLimit+5*time.Second {
 				t.Errorf("it took %v", took)
 			}
-			s.sh(t, c.undo)
+			s.Run(t, c.undo)
 			if err := d.Delete(t.Context(), m); err != nil {
 				t.Errorf("delete: %v", err)
 			}
@@ -225,7 +168,7 @@ func TestChangedHostKey(t *testing.T) {
 	m := drivers.Machine{Name: "one", UUID: "6d1b9f4e-2222-4000-8000-000000000000", Dir: filepath.Join(t.TempDir(), "m"), Disk: 1 << 30}
 	f.lend(t, &m)
 	check(t, New(Options{}).Create(t.Context(), m))
-	f.servers[0].sh(t, `rm /etc/ssh/ssh_host_ed25519_key; ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key; systemctl reload ssh`)
+	f.servers[0].Run(t, `rm /etc/ssh/ssh_host_ed25519_key; ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key; systemctl reload ssh`)
 	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) { // the server starts anew
 		status, err := New(Options{}).Status(t.Context(), m)
 		if err == nil && status.State == drivers.Unknown && strings.Contains(status.Reason, "host key") {
@@ -252,7 +195,7 @@ func TestUpload(t *testing.T) {
 	f.lend(t, &m)
 	s := f.servers[0]
 	direct := m.Remote.Port
-	proxy := newProxy(t, s.status.SSH)
+	proxy := newProxy(t, s.Status.SSH)
 	m.Remote.Port = proxy.port
 	proxy.cutAfter.Store(int64(len(content)) * 2 / 3)
 	if err := New(Options{}).Create(t.Context(), m); !fail.Is(err, fail.RemoteUnreachable) {
@@ -264,34 +207,27 @@ func TestUpload(t *testing.T) {
 	if again := proxy.sent.Load() - sent; again > int64(len(content))/2 {
 		t.Errorf("of %d bytes, %d were sent once more", len(content), again)
 	}
-	sum := s.sh(t, "sha256sum </var/lib/dory/bundle.img")
+	sum := s.Run(t, "sha256sum </var/lib/dory/bundle.img")
 	check(t, New(Options{}).Delete(t.Context(), m))
 
 	var way drivers.Machine
 	f.lend(t, &way)
 	m.Remote.Port, m.Remote.Address = direct, "10.0.2.2" // this computer, as the machine on the way sees it
 	m.Remote.Jump = "root@" + net.JoinHostPort(way.Remote.Address, strconv.Itoa(way.Remote.Port))
-	f.servers[1].sh(t, "cp /run/dory/authorized_keys /run/k; echo '"+s.machine.AuthorizedKey+"' >>/run/dory/authorized_keys")
+	f.servers[1].Run(t, "cp /run/dory/authorized_keys /run/k; echo '"+s.Machine.AuthorizedKey+"' >>/run/dory/authorized_keys")
 	check(t, New(Options{}).Create(t.Context(), m))
-	if jumped := s.sh(t, "sha256sum </var/lib/dory/bundle.img"); jumped != sum {
+	if jumped := s.Run(t, "sha256sum </var/lib/dory/bundle.img"); jumped != sum {
 		t.Errorf("by way of another machine %s arrives, not %s", jumped, sum)
 	}
 	check(t, New(Options{}).Delete(t.Context(), m))
-	if left := s.sh(t, "ls -d /var/lib/dory /etc/systemd/system/dory* 2>/dev/null; true"); left != "" {
+	if left := s.Run(t, "ls -d /var/lib/dory /etc/systemd/system/dory* 2>/dev/null; true"); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
 }
 
 // listing is what there is on a server: files, units, processes' names.
-func listing(t *testing.T, s *server) string {
-	return s.sh(t, `find /etc /opt /usr/local /root /var/lib -xdev ! -path '/var/lib/systemd/*' | sort; systemctl list-units --all --plain --no-legend 'dory*'`)
-}
-
-func closedPort(t *testing.T) int {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+func listing(t *testing.T, s *lentServer) string {
+	return s.Run(t, `find /etc /opt /usr/local /root /var/lib -xdev ! -path '/var/lib/systemd/*' | sort; systemctl list-units --all --plain --no-legend 'dory*'`)
 }
 
 // proxy passes connections on, and cuts them when so many bytes have been sent.

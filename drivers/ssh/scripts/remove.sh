@@ -5,7 +5,8 @@ mark=none
 [ "$mark" = "$1" ] || exit 0
 set -e
 systemctl -q disable dory-machine.target || true
-timeout 60 systemctl stop dory-machine.target || true
+# shellcheck disable=SC2046 # the units that belong to it, which a stop of the target alone does not wait for
+timeout 60 systemctl stop dory-machine.target $(systemctl show -P ConsistsOf dory-machine.target) || true
 for program in /usr/local/lib/dory/remove /var/lib/dory/remove; do
     [ ! -x $program ] || $program
 done
