@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,12 +74,17 @@ func (b *build) copyModule(ctx context.Context, c component, path string, flags 
 	if _, err := os.Stat(to); err == nil {
 		return to, nil
 	}
-	from, err := b.output(ctx, b.componentDir(c), []string{"GOFLAGS=", "GOWORK=off"}, "go",
-		append(append([]string{"list"}, flags...), "-m", "-f", "{{.Dir}}", path)...)
+	// Not go list, which says nothing of a module that is not there yet.
+	out, err := b.output(ctx, b.componentDir(c), []string{"GOFLAGS=", "GOWORK=off"}, "go",
+		append(append([]string{"mod", "download"}, flags...), "-json", path)...)
 	if err != nil {
 		return "", err
 	}
-	return to, os.CopyFS(to, os.DirFS(strings.TrimSpace(string(from))))
+	var m module
+	if err := json.Unmarshal(out, &m); err != nil {
+		return "", fmt.Errorf("download %s: %w", path, err)
+	}
+	return to, os.CopyFS(to, os.DirFS(m.Dir))
 }
 
 func copyModfile(from, to string) error {
