@@ -50,11 +50,14 @@ func (m *Manager) runningMachine(ctx context.Context, name, node string) (*Recor
 // Login logs in to a node as root.
 func (m *Manager) Login(ctx context.Context, name, node string) (Node, error) {
 	record, status, err := m.runningMachine(ctx, name, node)
-	if err != nil {
+	if err != nil && status.State != drivers.Unknown {
 		return nil, err
 	}
-	driver, err := m.openDriver(record.Driver, m.logger(nil))
-	if err != nil {
+	driver, failure := m.openDriver(record.Driver, m.logger(nil))
+	if failure != nil {
+		return nil, failure
+	}
+	if _, ok := driver.(accessor); err != nil && !ok { // a machine with a login of its own may only have been slow to say
 		return nil, err
 	}
 	record.Machine.Dir = m.files(name).path(machineDir)

@@ -3,6 +3,7 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,17 +12,21 @@ import (
 	"time"
 )
 
+// statusSays waits for what status is to say: a machine that is slow is called unknown meanwhile.
 func (d *dory) statusSays(code int, lines ...string) {
 	d.t.Helper()
-	r := d.run(commandLimit, "status")
-	if r.code != code {
-		d.t.Errorf("status exits with %d instead of %d: %s%s", r.code, code, r.stdout, r.stderr)
-	}
-	for _, line := range lines {
-		if !strings.Contains(r.stdout, line) {
-			d.t.Errorf("status lacks %q:\n%s", line, r.stdout)
+	d.eventually("status says so", time.Minute, func() error {
+		r := d.run(commandLimit, "status")
+		if r.code != code {
+			return fmt.Errorf("it exits with %d instead of %d: %s%s", r.code, code, r.stdout, r.stderr)
 		}
-	}
+		for _, line := range lines {
+			if !strings.Contains(r.stdout, line) {
+				return fmt.Errorf("it lacks %q:\n%s", line, r.stdout)
+			}
+		}
+		return nil
+	})
 }
 
 func pause(t *testing.T, d *dory) {
