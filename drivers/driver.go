@@ -101,6 +101,10 @@ type Machine struct {
 	// Freezable keeps the machine's memory in a file, from which Freeze need not copy it.
 	Freezable bool `json:"freezable,omitempty"`
 
+	// URI is the hypervisor that makes the machine, where a driver knows more than one, as virsh(1) would be told: driver
+	// libvirt only.
+	URI string `json:"uri,omitempty"`
+
 	// Remote is how to reach a machine that exists already; nil: the driver makes the machine.
 	Remote *Remote `json:"remote,omitempty"`
 }
