@@ -128,7 +128,7 @@ func explain(err error, doing string, at place) error {
 	case noSpace(text):
 		return fail.Wrap(fail.DiskTooMuch, err, "%s", doing)
 	default:
-		return fail.New(fail.LibvirtFailed, "%s", doing).WithEvidence("libvirt says: " + text)
+		return fail.Wrap(fail.LibvirtFailed, err, "%s", doing)
 	}
 }
 

@@ -35,10 +35,8 @@ func System(t *testing.T) *Daemon {
 	t.Helper()
 	mountDirs(t)
 	addUser(t)
-	if out, err := exec.Command("mount", "--bind", "/dev/null", "/dev/kvm").CombinedOutput(); err != nil && exists("/dev/kvm") {
-		t.Fatalf("%v: %s", err, out)
-	}
-	write(t, "/etc/libvirt/qemu.conf", "security_driver = \"none\"\ncgroup_controllers = []\n")
+	hideKVM(t)
+	write(t, "/etc/libvirt/qemu.conf", "security_driver = \"none\"\ncgroup_controllers = []\nnamespaces = []\n")
 	write(t, "/etc/libvirt/libvirtd.conf", "auth_unix_rw = \"none\"\nlog_outputs = \"2:stderr\"\n")
 	logger := exec.Command("/usr/sbin/virtlogd")
 	if err := logger.Start(); err != nil {
@@ -115,6 +113,22 @@ func addUser(t *testing.T) {
 		}
 		t.Cleanup(func() { exec.Command("umount", "--lazy", file).Run() })
 	}
+}
+
+// hideKVM takes /dev/kvm away from the user that QEMUs run as.
+func hideKVM(t *testing.T) {
+	t.Helper()
+	if !exists("/dev/kvm") {
+		return
+	}
+	const other = "/run/no-kvm"
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "--bind", other, "/dev/kvm").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("umount", "--lazy", "/dev/kvm").Run() })
 }
 
 func exists(path string) bool {
