@@ -14,7 +14,7 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 	var report drivers.Report
 	at, err := parse(d.options.URI)
 	if err == nil {
-		err = do(ctx, d.options.URI, "ask libvirt what it has", commandLimit, func(c *conversation) error {
+		err = do(ctx, d.options.URI, "look at libvirt", commandLimit, func(c *conversation) error {
 			report = drivers.Report{Usable: true}
 			return d.look(c, &report)
 		})
@@ -25,7 +25,7 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 		if f.Evidence != "" {
 			evidence += "\n" + f.Evidence
 		}
-		report.Usable, report.Err, report.Summary = false, err, "libvirt cannot be used: "+f.Error()
+		report.Usable, report.Err, report.Summary = false, err, f.Error()
 		report.Findings = append(report.Findings, drivers.Finding{Name: "libvirt " + at.uri, Evidence: evidence, Remedy: f.Remedy()})
 	}
 	return report

@@ -2,14 +2,20 @@ package libvirt
 
 import (
 	"context"
+	"os"
 
 	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
 )
 
 // Owned are the machines that libvirt has of a directory: by their marks, whether or not anything is left in it. Of a
 // machine, only what Delete needs is filled in.
 func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine, err error) {
+	at, err := parse(d.options.URI)
+	if err != nil || at.session && at.local() && !exists(at.socketPath(domains)) && !exists(at.socketPath(monolith)) {
+		return nil, err // a user's own daemon is not started for this
+	}
 	err = do(ctx, d.options.URI, "look for machines of "+dir, commandLimit, func(c *conversation) error {
 		definitions, err := marked(c)
 		found = nil
@@ -24,7 +30,15 @@ func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine
 		}
 		return err
 	})
+	if fail.Is(err, fail.LibvirtMissing) || fail.Is(err, fail.LibvirtDenied) {
+		return nil, nil // so nothing was made there
+	}
 	return found, err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // marked are the definitions of everything that can bear a mark.

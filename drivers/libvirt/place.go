@@ -14,6 +14,9 @@ import (
 // DefaultURI is the libvirt that is meant when none is named.
 const DefaultURI = "qemu:///system"
 
+// SessionURI is a user's own libvirt.
+const SessionURI = "qemu:///session"
+
 // place is where a libvirt is: which daemon, on which computer.
 type place struct {
 	uri     string // as it was named
@@ -27,6 +30,12 @@ type place struct {
 func Parse(uri string) error {
 	_, err := parse(uri)
 	return err
+}
+
+// Elsewhere reports whether a URI names a libvirt of another computer.
+func Elsewhere(uri string) bool {
+	at, err := parse(uri)
+	return err == nil && !at.local()
 }
 
 // parse reads what virsh(1) would be told: qemu:///system, qemu:///session, qemu+ssh://[user@]host[:port]/system, each with
