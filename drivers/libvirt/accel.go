@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
@@ -24,8 +25,13 @@ func (d *Driver) choose(c *conversation, m drivers.Machine, from source) (accel,
 	if err != nil {
 		return "", "", err
 	}
+	missing := ""
+	if !slices.Contains(offered, "kvm") {
+		missing = "libvirt offers no KVM"
+	}
 	return qemu.Accelerators{
-		Offered: offered,
+		Own:     "kvm",
+		Missing: missing,
 		Cache:   filepath.Join(d.options.Cache, Name),
 		Key:     key + " " + from.Image,
 		Canary: func(ctx context.Context, accel string) error {

@@ -47,6 +47,11 @@ func lost(err error) bool {
 	return errors.Is(err, libvirt.ErrInterrupted) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || cut(err)
 }
 
+// busy: the pool has something to do that nobody waits for, such as looking at what was uploaded.
+func busy(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "has asynchronous jobs running") || strings.Contains(err.Error(), "is still being allocated"))
+}
+
 // restartLimit is how long a daemon that was there may be away.
 const restartLimit = 15 * time.Second
 
@@ -70,12 +75,14 @@ func do(ctx context.Context, uri, doing string, limit time.Duration, f func(*con
 			return fmt.Errorf("%s: %w", doing, ctx.Err())
 		case limited.Err() != nil:
 			return fail.Wrap(fail.LibvirtTimeout, err, "%s: libvirt at %s has not answered within %v", doing, at.uri, limit)
+		case busy(err):
+			gone = time.Time{}
 		case met && lost(err):
 			gone = time.Now()
 		case gone.IsZero() || !met && !absent(err) && !lost(err):
 			return explain(err, doing, at)
 		}
-		if time.Since(gone) > restartLimit {
+		if !gone.IsZero() && time.Since(gone) > restartLimit {
 			return fail.Wrap(fail.LibvirtTimeout, err, "%s: libvirt's daemon went away and did not come back within %v", doing, restartLimit)
 		}
 		select {

@@ -15,8 +15,8 @@ import (
 
 // Accelerators are chosen here for a QEMU that this driver does not start itself.
 type Accelerators struct {
-	// Offered are those that the QEMU has.
-	Offered []string
+	// Own is that of the computer's operating system; Missing is why it is not offered there, empty if it is.
+	Own, Missing string
 	// Canary boots a guest on the accelerator. An error says that it did not come up, with evidence: see AwaitKernel.
 	Canary func(ctx context.Context, accel string) error
 	// Cache is the directory for the canary's answers, and Key what they are good for, beside one boot of this computer.
@@ -26,8 +26,9 @@ type Accelerators struct {
 // Choose returns the accelerator for a wish, and why it is this one, as a sentence. Only auto ever falls back.
 func (a Accelerators) Choose(ctx context.Context, wish string) (accel, reason string, err error) {
 	c := chooser{
-		binary:   &binary{Accels: a.Offered},
-		precheck: func() (string, string) { return "", "" }, // other rights count than this user's, or another computer
+		host:     a.Own,
+		binary:   &binary{Accels: []string{a.Own}},
+		precheck: func() (string, string) { return a.Missing, "" }, // other rights count than this user's, or another computer
 		canary:   a.Canary,
 		memory:   &canaryMemory{dir: a.Cache, key: bootID() + "\n" + a.Key},
 	}
