@@ -104,7 +104,10 @@ func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine,
 	}
 	defer console.close()
 	read, write := io.Pipe()
-	go func() { write.CloseWithError(console.DomainOpenConsole(dom, nil, write, 0)) }()
+	go func() {
+		err := console.DomainOpenConsole(dom, nil, write, 0)
+		write.CloseWithError(fmt.Errorf("its console ended: %v", err)) // which says nothing of this call's own conversation
+	}()
 	if err := own.DomainResume(dom); err != nil {
 		return err
 	}
@@ -118,6 +121,9 @@ func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine,
 		return ctx.Err()
 	case last == "":
 		last = "nothing"
+	}
+	if _, err := read.Read(make([]byte, 1)); err != errCanaryLimit {
+		return fmt.Errorf("no guest came up: %w\nthe guest's console said last: %s", err, last)
 	}
 	return fmt.Errorf("no guest came up within %s\nthe guest's console said last: %s", qemu.CanaryLimit, last)
 }

@@ -85,7 +85,8 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 			return err
 		}
 		// The domain first: by it the rest is found, and nobody removes shared media that a domain needs.
-		if _, _, err := find(c, m); notFound(err) {
+		_, _, err = find(c, m)
+		if notFound(err) {
 			_, err = d.define(c, m, from, markOf(m), "")
 		}
 		if err != nil {

@@ -55,6 +55,9 @@ func busy(err error) bool {
 // restartLimit is how long a daemon that was there may be away.
 const restartLimit = 15 * time.Second
 
+// mostLosses is how often it may go away in the middle of one call.
+const mostLosses = 5
+
 // do has a conversation with the machine's libvirt. If the daemon goes away in the middle, because somebody restarts it, f
 // runs again when it is back; so f must bear to run twice, as everything here does. doing is a verb phrase for the error.
 func do(ctx context.Context, uri, doing string, limit time.Duration, f func(*conversation) error) error {
@@ -65,7 +68,7 @@ func do(ctx context.Context, uri, doing string, limit time.Duration, f func(*con
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var gone time.Time // since when the daemon has been away; zero: it is there, or never was
-	for {
+	for losses := 0; ; {
 		met := false
 		err := once(limited, at, func(c *conversation) error { met = true; return f(c) })
 		switch {
@@ -79,11 +82,12 @@ func do(ctx context.Context, uri, doing string, limit time.Duration, f func(*con
 			gone = time.Time{}
 		case met && lost(err):
 			gone = time.Now()
+			losses++
 		case gone.IsZero() || !met && !absent(err) && !lost(err):
 			return explain(err, doing, at)
 		}
-		if !gone.IsZero() && time.Since(gone) > restartLimit {
-			return fail.Wrap(fail.LibvirtTimeout, err, "%s: libvirt's daemon went away and did not come back within %v", doing, restartLimit)
+		if losses > mostLosses || !gone.IsZero() && time.Since(gone) > restartLimit {
+			return fail.Wrap(fail.LibvirtTimeout, err, "%s: libvirt's daemon went away, %d times, and did not come back to stay", doing, losses)
 		}
 		select {
 		case <-limited.Done():

@@ -59,8 +59,8 @@ func (d *Driver) wake(c *conversation, m drivers.Machine, from source) (how driv
 	if err != nil {
 		return how, err
 	}
-	if active, err := c.DomainIsActive(dom); err != nil || active != 0 { // a daemon that went away had started it before
-		return how, err
+	if active, err := c.DomainIsActive(dom); err != nil || active != 0 { // a daemon that went away had started it
+		return how, settle(c, dom, err)
 	}
 	pool, err := d.pool(c)
 	if err != nil {
@@ -173,6 +173,23 @@ func (d *Driver) resume(c *conversation, pool libvirt.StoragePool, dom libvirt.D
 		return "libvirt found its saved state damaged", err
 	}
 	return "", nil
+}
+
+// settle waits until a daemon that came back has made up its mind about a domain that it was starting when it went away: it
+// ends those of which it knows too little, and then all begins anew.
+func settle(c *conversation, dom libvirt.Domain, err error) error {
+	for ; err == nil; time.Sleep(pollEvery) {
+		var state, reason int32
+		state, reason, err = c.DomainGetState(dom, 0)
+		switch starting := libvirt.DomainPausedReason(reason) == libvirt.DomainPausedStartingUp; {
+		case err != nil, libvirt.DomainState(state) == libvirt.DomainPaused && starting:
+		case libvirt.DomainState(state) == libvirt.DomainShutoff:
+			return libvirt.ErrInterrupted
+		default:
+			return nil
+		}
+	}
+	return err
 }
 
 // unlessEnded makes an error the reason for which a machine cannot go on, unless the conversation has ended.
