@@ -1,6 +1,6 @@
 // Package libvirttest runs real libvirt daemons for tests, in namespaces of the test's own: network, mounts and processes.
 // Nothing of them can be seen outside, and nothing outlives the test: the kernel ends what is left in a namespace of
-// processes when its first one ends. It needs Linux, and root.
+// processes when its first one ends. It needs Linux, and root or sudo.
 package libvirttest
 
 import (
@@ -27,7 +27,11 @@ func Inside(t *testing.T) bool {
 	if deadline, ok := t.Deadline(); ok {
 		args = append(args, "-test.timeout", time.Until(deadline).String())
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", args...)
+	args = append([]string{"unshare"}, args...)
+	if os.Getuid() != 0 {
+		args = append([]string{"sudo", "--non-interactive", "--preserve-env"}, args...)
+	}
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
