@@ -20,7 +20,9 @@ const askLimit = 2 * time.Second
 func (s *start) checkDriver(ctx context.Context) error {
 	var report drivers.Report
 	if s.driver == nil && s.plan.Spec.Driver == registry.Auto {
-		chosen, err := registry.Pick(s.parts.ask(ctx, s.driverOptions(s.log), askLimit))
+		options := s.driverOptions(s.log)
+		options.URI = s.plan.Spec.LibvirtURI
+		chosen, err := registry.Pick(s.parts.ask(ctx, options, askLimit))
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(ctx.Err(), err)
 		}
@@ -28,7 +30,7 @@ func (s *start) checkDriver(ctx context.Context) error {
 		s.plan.Spec.Driver, report = chosen.Name, chosen.Report
 	}
 	if s.driver == nil {
-		if err := s.open(s.plan.Spec.Driver); err != nil {
+		if err := s.open(s.plan.Spec.Driver, s.plan.Spec.LibvirtURI); err != nil {
 			return err
 		}
 	}

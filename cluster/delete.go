@@ -19,8 +19,9 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 	}
 	f := m.files(name)
 	if _, err := os.Lstat(f.dir); os.IsNotExist(err) {
+		existed, err := m.deleteOwned(ctx, f)
 		// What a delete that was cut short has left last.
-		return false, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files())
+		return existed, errors.Join(err, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files()))
 	}
 	h, err := m.hold(ctx, name, "delete")
 	if err != nil {
@@ -61,6 +62,9 @@ func (h *held) noteDeleting() {
 func (h *held) removeMachine(ctx context.Context) error {
 	intent, found := h.files.findMachine(h.name)
 	if !found {
+		if _, err := h.deleteOwned(ctx, h.files); err != nil {
+			return err
+		}
 		if entries, err := os.ReadDir(h.files.path(machineDir)); err == nil && len(entries) > 0 {
 			return fail.New(fail.RecordCorrupt, "neither %s nor %s says which machine cluster %q has", recordFile, machineFile, h.name).
 				WithAdvice("end its process, if there is one with %s in its arguments, then remove that directory and delete again", h.files.path(machineDir))

@@ -40,9 +40,10 @@ const doctorLimit = 15 * time.Second
 // leastFree is the free disk space below which a start is likely to fail: a template or a cluster of the default size.
 const leastFree = 3 * size.GiB
 
-// Doctor looks at everything that a start depends on. It changes nothing.
-func (m *Manager) Doctor(ctx context.Context) Diagnosis {
+// Doctor looks at everything that a start depends on, which would be told of libvirt at uri. It changes nothing.
+func (m *Manager) Doctor(ctx context.Context, uri string) Diagnosis {
 	options := m.driverOptions(nil)
+	options.URI = uri
 	options.Image = m.Dirs.Artifact(imageName())
 	answers := m.parts.ask(ctx, options, doctorLimit)
 	var d Diagnosis

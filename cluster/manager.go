@@ -89,7 +89,7 @@ func (m *Manager) holdExisting(ctx context.Context, name, verb string) (*held, e
 	if h.record, err = h.files.load(name); err == nil {
 		h.openLog(verb)
 		h.record.Machine.Dir = h.files.path(machineDir)
-		err = h.open(h.record.Driver)
+		err = h.open(h.record.Driver, h.record.Machine.URI)
 	}
 	if err != nil {
 		h.release()
@@ -106,9 +106,14 @@ func (m *Manager) look(name string) (*Record, error) {
 	return m.files(name).load(name)
 }
 
-// open gets the driver.
-func (h *held) open(name string) (err error) {
-	h.driver, err = h.openDriver(name, h.log)
+// open gets the driver. uri is the hypervisor that it is to check, where it knows more than one.
+func (h *held) open(name, uri string) error {
+	entry, err := h.parts.driver(name)
+	if err == nil {
+		options := h.driverOptions(h.log)
+		options.URI = uri
+		h.driver = entry.New(options)
+	}
 	return err
 }
 

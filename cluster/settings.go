@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/nearest"
 )
@@ -56,7 +57,7 @@ const (
 
 // Settings are all there are, in the order in which they are shown.
 var Settings = []Setting{
-	{"driver", "what makes the machine: auto, qemu or ssh", Never, func(w *Wanted) any { return &w.Spec.Driver }},
+	{"driver", "what makes the machine: auto, qemu, libvirt or ssh", Never, func(w *Wanted) any { return &w.Spec.Driver }},
 	{"cpus", "CPUs of the machine, or max", AtBoot, func(w *Wanted) any { return &w.Spec.CPUs }},
 	{"memory", "memory of the machine: 4g, 4096mb, ...", AtBoot, func(w *Wanted) any { return &w.Spec.Memory }},
 	{"disk-size", "largest size of the machine's disk", Never, func(w *Wanted) any { return &w.Spec.DiskSize }},
@@ -71,6 +72,7 @@ var Settings = []Setting{
 	{"extra-config", "flag of a component: component.flag=value", Provision, func(w *Wanted) any { return &w.Spec.ExtraConfig }},
 	{"feature-gates", "feature gates: Gate=true,Gate=false", Provision, func(w *Wanted) any { return &w.Spec.FeatureGates }},
 	{"addons", "addons to switch on: metrics-server", Provision, func(w *Wanted) any { return &w.Spec.Addons }},
+	{"kvm-qemu-uri", "driver libvirt: whose, as virsh(1) is told: qemu:///system, qemu:///session, qemu+ssh://USER@HOST/system", Never, func(w *Wanted) any { return &w.Spec.LibvirtURI }},
 	{"ssh-ip-address", "driver ssh: name or address of the machine", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.Address }},
 	{"ssh-port", "driver ssh: port of the machine's SSH server", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.Port }},
 	{"ssh-user", "driver ssh: root, or who becomes root by sudo without a password", Never, func(w *Wanted) any { return &w.Spec.RemoteSpec.User }},
@@ -154,6 +156,9 @@ func (s Setting) parse(w *Wanted, values []string) (err error) {
 	switch p := field.(type) {
 	case *string:
 		*p = text
+		if s.Key == "driver" {
+			*p = registry.Canonical(text)
+		}
 	case *int:
 		if s.Key == "cpus" && (text == "max" || text == "no-limit") {
 			*p = allCPUs

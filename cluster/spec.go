@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/dorykube/dory/drivers/libvirt"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/size"
 )
@@ -13,7 +14,7 @@ const DefaultName = "dory"
 
 // Spec is what the user wants a cluster to be. Its keys in JSON and YAML are those of the flags of 'dory start'.
 type Spec struct {
-	// Driver that makes the machine: qemu, or auto for the first that works here.
+	// Driver that makes the machine: qemu, libvirt, ssh, or auto for the first that works here.
 	Driver string `json:"driver"`
 	// CPUs of the machine.
 	CPUs int `json:"cpus"`
@@ -44,6 +45,8 @@ type Spec struct {
 	FeatureGates string `json:"feature-gates,omitempty"`
 	// Addons that are switched on.
 	Addons []string `json:"addons,omitempty"`
+	// LibvirtURI is the libvirt that makes the machine, for driver libvirt.
+	LibvirtURI string `json:"kvm-qemu-uri,omitempty"`
 	// Remote is the machine that exists already, for driver ssh.
 	RemoteSpec
 	// Ephemeral trades durability for speed: what the guest writes need not reach this computer's disk.
@@ -97,6 +100,7 @@ func Defaults() (Spec, Options) {
 	return Spec{
 			Driver: "auto", CPUs: 2, Memory: 4 * size.GiB, DiskSize: 20 * size.GiB, Accel: "auto", Nodes: 1,
 			KubernetesVersion: Versions[0], ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local",
+			LibvirtURI: libvirt.DefaultURI,
 			RemoteSpec: RemoteSpec{Port: 22, User: "root"},
 		}, Options{
 			Wait: "apiserver,system_pods", WaitTimeout: Duration(6 * time.Minute), EmbedCerts: true,

@@ -110,7 +110,7 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	copied := *before
 	h.record = &copied
 	h.openLog("start")
-	if err := h.open(before.Driver); err != nil {
+	if err := h.open(before.Driver, before.Machine.URI); err != nil {
 		return nil, err
 	}
 	h.record.Machine.Dir = h.files.path(machineDir)

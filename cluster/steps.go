@@ -10,6 +10,7 @@ import (
 
 	"github.com/dorykube/dory/bundle"
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/libvirt"
 	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/home"
 	"github.com/dorykube/dory/internal/kube"
@@ -159,6 +160,9 @@ func machineFor(s Spec, name, uuid, dir string) drivers.Machine {
 		CPUs: s.CPUs, Memory: int64(s.Memory), Disk: int64(s.DiskSize),
 		Forwards: []drivers.Forward{{Name: sshForward, Guest: sshPort, Prefer: true}, api},
 		Accel:    s.Accel, Ephemeral: s.Ephemeral,
+	}
+	if s.Driver == libvirt.Name {
+		m.URI = s.LibvirtURI
 	}
 	if s.Driver == sshDriver {
 		r := s.RemoteSpec

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dorykube/dory/drivers/libvirt"
+	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/hostinfo"
 	"github.com/dorykube/dory/internal/kube"
@@ -36,7 +38,7 @@ var domainPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a
 
 // Validate refuses what is impossible on this computer, and puts what was said in short into its full form.
 func (w *Wanted) Validate(host hostinfo.Host) error {
-	for _, check := range []func(*Spec, hostinfo.Host) error{checkRemote, checkResources, checkKubernetes, checkAddresses, checkNames} {
+	for _, check := range []func(*Spec, hostinfo.Host) error{checkRemote, checkLibvirt, checkResources, checkKubernetes, checkAddresses, checkNames} {
 		if err := check(&w.Spec, host); err != nil {
 			return err
 		}
@@ -55,6 +57,9 @@ func (w *Wanted) checkOptions() error {
 }
 
 func checkResources(s *Spec, host hostinfo.Host) error {
+	if libvirt.Elsewhere(s.LibvirtURI) && s.Driver == libvirt.Name { // what that computer has, libvirt will say
+		host = hostinfo.Host{CPUs: max(s.CPUs, host.CPUs)}
+	}
 	if s.CPUs == allCPUs {
 		s.CPUs = host.CPUs
 	}
@@ -74,6 +79,17 @@ func checkResources(s *Spec, host hostinfo.Host) error {
 		return fail.New(fail.DiskTooMuch, "--disk-size %s: a cluster needs at least %s", s.DiskSize, leastDisk)
 	}
 	return checkNodes(s)
+}
+
+// checkLibvirt checks which libvirt is meant, and that another driver is not told of one.
+func checkLibvirt(s *Spec, _ hostinfo.Host) error {
+	if s.Driver == libvirt.Name || s.Driver == registry.Auto || s.LibvirtURI == "" {
+		return libvirt.Parse(s.LibvirtURI)
+	}
+	if s.LibvirtURI != libvirt.DefaultURI {
+		return fail.New(fail.BadValue, "--kvm-qemu-uri %s is for --driver libvirt, not for %s", s.LibvirtURI, s.Driver)
+	}
+	return nil
 }
 
 func checkNodes(s *Spec) error {

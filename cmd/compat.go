@@ -81,7 +81,7 @@ var compat = []compatFlag{
 	{name: "socket-vmnet-path", instead: "nothing: the network needs no helper"},
 	{name: "qemu-firmware-path", instead: "nothing: the kernel is booted directly"},
 	{name: "host-only-cidr", instead: "--driver qemu"},
-	{name: "kvm-network", instead: "--driver qemu"}, {name: "kvm-qemu-uri", instead: "--driver qemu"},
+	{name: "kvm-network", instead: "nothing: driver libvirt makes each machine a network of its own"},
 	{name: "kvm-gpu", isBool: true, instead: "--driver qemu"}, {name: "kvm-hidden", isBool: true, instead: "--driver qemu"},
 	{name: "kvm-numa-count", instead: "--driver qemu"},
 	{name: "hyperv-virtual-switch", instead: "--driver qemu"}, {name: "hyperv-use-external-switch", isBool: true, instead: "--driver qemu"},

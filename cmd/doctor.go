@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/dorykube/dory/cluster"
@@ -15,7 +16,11 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use: "doctor", Short: "Check this computer, driver by driver", Args: noArgs,
 		Long: "Checks everything that a start depends on, and says how to mend what is wrong. Exit code 0 if a start would work.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			found := a.manager.Doctor(c.Context())
+			wanted, _, err := cluster.Layer(a.dirs, cluster.Given{Env: os.Getenv})
+			if err != nil {
+				return err
+			}
+			found := a.manager.Doctor(c.Context(), wanted.Spec.LibvirtURI)
 			if c.Context().Err() != nil {
 				return c.Context().Err()
 			}

@@ -70,6 +70,12 @@ type (
 		// from its disk and says why (Status.NotResumed); the caller has had the guest sync its file systems before.
 		Save(ctx context.Context, m Machine) error
 	}
+	// Owner is a driver whose machines can be found again without a record of them.
+	Owner interface {
+		// Owned are the machines that were made with this directory. Of each, only what Delete needs is filled in. Where the
+		// driver does not work, there are none.
+		Owned(ctx context.Context, dir string) ([]Machine, error)
+	}
 	// Fingerprinter is a driver that can name everything of its own that shapes a frozen machine: the hypervisor's
 	// binary and version, machine type, CPU model, accelerator, device list. It becomes part of a template's key.
 	Fingerprinter interface {
@@ -100,6 +106,10 @@ type Machine struct {
 
 	// Freezable keeps the machine's memory in a file, from which Freeze need not copy it.
 	Freezable bool `json:"freezable,omitempty"`
+
+	// URI is the hypervisor that makes the machine, where a driver knows more than one, as virsh(1) would be told: driver
+	// libvirt only.
+	URI string `json:"uri,omitempty"`
 
 	// Remote is how to reach a machine that exists already; nil: the driver makes the machine.
 	Remote *Remote `json:"remote,omitempty"`

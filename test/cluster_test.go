@@ -196,15 +196,27 @@ func workload(t *testing.T, d *dory) {
 	d.kubectl("rollout", "status", "deployment/web", "--timeout=5m")
 	d.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=5m")
 	d.eventually("the Service answers by its name", 2*time.Minute, d.webAnswers)
-	if out := d.kubectl("exec", "client", "--", "nslookup", "-type=a", "host.dory.internal"); !strings.Contains(out, "10.0.2.2") {
+	node, host := d.addresses()
+	if out := d.kubectl("exec", "client", "--", "nslookup", "-type=a", "host.dory.internal"); !strings.Contains(out, host+"\n") {
 		t.Errorf("host.dory.internal: %s", out)
 	}
 	d.eventually("the Service answers at its node port", time.Minute, func() error {
-		if out := d.must(commandLimit, "ssh", "--", "busybox wget -q -O- http://10.0.2.15:30080/"); !strings.HasPrefix(out, "hello from web-") {
+		if out := d.must(commandLimit, "ssh", "--", "busybox wget -q -O- http://"+node+":30080/"); !strings.HasPrefix(out, "hello from web-") {
 			return errors.New(out)
 		}
 		return nil
 	})
+}
+
+// addresses are the node's, and this computer's as the node sees it: QEMU's user-mode network has them fixed, libvirt's has this
+// computer at the first.
+func (d *dory) addresses() (node, host string) {
+	d.t.Helper()
+	node = d.kubectl("get", "node", "dory", "-o", `jsonpath={.status.addresses[?(@.type=="InternalIP")].address}`)
+	if node == "10.0.2.15" {
+		return node, "10.0.2.2"
+	}
+	return node, node[:strings.LastIndexByte(node, '.')+1] + "1"
 }
 
 // webAnswers looks the Service up by its name and reads from the address that it got. Not with wget: Debian's static busybox

@@ -30,6 +30,12 @@ type Suite struct {
 	Image string
 	// Accel is the accelerator to ask for.
 	Accel string
+	// URI is the hypervisor that machines name; see drivers.Machine.
+	URI string
+	// Routed says that machines have addresses of their own, which this computer reaches, in place of forwards.
+	Routed bool
+	// Damage damages what was saved of a machine. nil: that is in files called "state" in the machine's directory.
+	Damage func(t *testing.T, m drivers.Machine)
 	// Kill, Halt and Resume do to the machine's hypervisor what a driver does not expect: kill -9, SIGSTOP, SIGCONT. A
 	// driver whose hypervisor cannot be got at leaves them nil, and what needs them is left out.
 	Kill, Halt, Resume func(t *testing.T, s drivers.Status)
@@ -90,7 +96,7 @@ func (s *Suite) rig(t *testing.T, name string) *rig {
 	r := &rig{Suite: s, driver: s.New(t), signer: signer, t: t, machine: drivers.Machine{
 		Name: name, UUID: NewUUID(), Dir: filepath.Join(t.TempDir(), strings.Repeat("deep-", 24), name),
 		CPUs: 2, Memory: 512 << 20, Disk: 2 << 30,
-		Image: s.Image, Accel: s.Accel,
+		Image: s.Image, Accel: s.Accel, URI: s.URI,
 		AuthorizedKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
 		Forwards:      []drivers.Forward{{Name: "ssh", Guest: 22}, {Name: "apiserver", Guest: 6443}},
 	}}
@@ -135,6 +141,9 @@ func (r *rig) console(lines int) string {
 	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
 }
 
+// forwards: machines are reached through ports of this computer.
+func (s *Suite) forwards() bool { return s.Lend == nil && !s.Routed }
+
 func (r *rig) must(doing string, err error) {
 	r.t.Helper()
 	if err != nil {
@@ -162,7 +171,7 @@ func (r *rig) runs(s drivers.Status) {
 		r.t.Fatalf("a running machine's status is %+v", s)
 	}
 	for _, f := range r.machine.Forwards {
-		if r.Lend == nil && s.HostPort(f.Name) == 0 {
+		if r.forwards() && s.HostPort(f.Name) == 0 {
 			r.t.Fatalf("forward %s has no port: %+v", f.Name, s)
 		}
 	}

@@ -198,6 +198,18 @@ func damage(t *testing.T, path string) (restore func()) {
 	}
 }
 
+// damageState is Suite.Damage for drivers that save into the machine's directory, as it is now.
+func damageState(t *testing.T, dir string) func(*testing.T, drivers.Machine) {
+	before := filesOf(t, dir)
+	return func(t *testing.T, _ drivers.Machine) {
+		for _, path := range filesOf(t, dir) {
+			if !slices.Contains(before, path) && strings.Contains(filepath.Base(path), "state") {
+				damage(t, path)
+			}
+		}
+	}
+}
+
 func (r *rig) save() {
 	r.t.Helper()
 	began := time.Now()
@@ -230,7 +242,9 @@ func (s *Suite) saved(t *testing.T) {
 		t.Error("an absent machine can be saved")
 	}
 	r.create()
-	before := filesOf(t, r.machine.Dir)
+	if s.Damage == nil {
+		s.Damage = damageState(t, r.machine.Dir)
+	}
 	r.sh(r.start(), lives)
 	r.interruptedSaves()
 	for range 2 {
@@ -250,11 +264,7 @@ func (s *Suite) saved(t *testing.T) {
 		}
 	}
 	r.save()
-	for _, path := range filesOf(t, r.machine.Dir) {
-		if !slices.Contains(before, path) && strings.Contains(filepath.Base(path), "state") {
-			damage(t, path)
-		}
-	}
+	s.Damage(t, r.machine)
 	status := r.start()
 	t.Logf("not resumed: %s", status.NotResumed)
 	if status.Resumed || status.NotResumed == "" {

@@ -31,6 +31,7 @@ type choice struct {
 // chooser decides which accelerator runs a machine. Whether one does can only be found out by running a guest on it:
 // /dev/kvm may open, and KVM_CREATE_VM work, on a computer where no guest ever boots.
 type chooser struct {
+	host     string // the accelerator of the operating system
 	binary   *binary
 	precheck func() (obstacle, remedy string)
 	// canary boots a guest on the accelerator. An error says that it did not come up, with evidence.
@@ -47,7 +48,7 @@ func (c *chooser) choose(ctx context.Context, wish string) (choice, error) {
 		return c.automatic(ctx)
 	case !slices.Contains([]string{kvm, hvf, whpx}, wish):
 		return choice{}, fail.New(fail.BadValue, "there is no accelerator %q", wish).
-			WithAdvice("use --accel auto, %s or %s", hostAccel, tcg)
+			WithAdvice("use --accel auto, %s or %s", c.host, tcg)
 	}
 	// What is asked for by name is tried anew after a bad answer: the user may have mended what was wrong.
 	if err := c.try(ctx, wish, true); err != nil {
@@ -57,9 +58,9 @@ func (c *chooser) choose(ctx context.Context, wish string) (choice, error) {
 }
 
 func (c *chooser) automatic(ctx context.Context) (choice, error) {
-	err := c.try(ctx, hostAccel, false)
+	err := c.try(ctx, c.host, false)
 	if err == nil {
-		return choice{hostAccel, title(hostAccel)}, nil
+		return choice{c.host, title(c.host)}, nil
 	}
 	if ctx.Err() != nil {
 		return choice{}, ctx.Err()
@@ -74,7 +75,7 @@ func (o *obstacle) Error() string { return o.Reason }
 
 // try reports why the accelerator does not run a guest here, or nil. again ignores a bad answer given before.
 func (c *chooser) try(ctx context.Context, accel string, again bool) error {
-	if accel != hostAccel {
+	if accel != c.host {
 		return &obstacle{Reason: title(accel) + " is another operating system's"}
 	}
 	if !slices.Contains(c.binary.Accels, accel) {
@@ -179,6 +180,7 @@ func (d *Driver) chooserFor(b *binary, image string) (*chooser, error) {
 		return nil, err
 	}
 	return &chooser{
+		host:     hostAccel,
 		binary:   b,
 		precheck: precheck,
 		memory:   memory,

@@ -46,7 +46,7 @@ func TestChooseAccelerator(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			boots := 0
-			chooser := &chooser{
+			chooser := &chooser{host: hostAccel,
 				binary:   &binary{Accels: c.builtIn},
 				precheck: func() (string, string) { return c.obstacle, "" },
 				canary:   func(context.Context, string) error { boots++; return c.canary },
@@ -73,7 +73,7 @@ func TestChooseAccelerator(t *testing.T) {
 func TestCanaryIsRemembered(t *testing.T) {
 	dir, boots, answer := filepath.Join(t.TempDir(), "not", "there", "yet"), 0, errors.New("dark")
 	with := func(key string) *chooser {
-		return &chooser{
+		return &chooser{host: hostAccel,
 			binary:   &binary{Accels: []string{hostAccel}},
 			precheck: func() (string, string) { return "", "" },
 			canary:   func(context.Context, string) error { boots++; return answer },
@@ -103,7 +103,7 @@ func TestCanaryIsRemembered(t *testing.T) {
 func TestCanaryInterruptedIsNotRemembered(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	c := &chooser{
+	c := &chooser{host: hostAccel,
 		binary:   &binary{Accels: []string{hostAccel}},
 		precheck: func() (string, string) { return "", "" },
 		canary:   func(context.Context, string) error { cancel(); return errors.New("killed") },

@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -198,24 +197,10 @@ func merge(a, b map[string]any) map[string]any {
 	return a
 }
 
-// kernelCmdline is the kernel's command line. What is in it after the image's own words is the node image's interface.
+// kernelCmdline is the kernel's command line of a machine. Whether it is too long, setup has seen.
 func kernelCmdline(s setup) string {
-	emulated := ""
-	if s.Accel == tcg {
-		// Emulated processors share one TSC, but the kernel does not believe it and takes the ACPI timer: 1.5 us for
-		// each look at the clock instead of 0.2 us, 3.3 us with a HPET. Go programs look often.
-		emulated += " tsc=reliable"
-		// On a busy host the emulated timer may not tick ten times while the kernel waits for that: it then distrusts
-		// its interrupt controller, and in the end panics. Under KVM the kernel leaves the check out by itself.
-		emulated += " no_timer_check"
-		// An emulated processor does not speculate, but pays for every retpoline.
-		emulated += " mitigations=off"
-	}
-	return strings.TrimSpace(s.Boot.Cmdline) + " console=ttyS0" + emulated +
-		" dory.hostname=" + s.Machine.Name +
-		" dory.key=" + base64.StdEncoding.EncodeToString([]byte(s.Machine.AuthorizedKey)) +
-		// Fixed by the user-mode network: no DHCP to wait for.
-		" dory.ip=10.0.2.15/24,10.0.2.2,10.0.2.3"
+	line, _ := KernelCmdline(s.Boot.Cmdline, s.Accel, s.Machine, UserNetwork)
+	return line
 }
 
 // longestCmdline is what the x86 kernel reads of its command line; it cuts off the rest without a word.

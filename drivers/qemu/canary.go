@@ -1,13 +1,11 @@
 package qemu
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 	"time"
 )
 
@@ -33,15 +31,7 @@ func bootCanary(ctx context.Context, program, accel, kernel, initrd string, limi
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	var last string
-	came := false
-	lines := bufio.NewScanner(console)
-	for !came && lines.Scan() {
-		if line := strings.TrimSpace(lines.Text()); line != "" {
-			last = line
-		}
-		came = strings.Contains(last, canaryMarker)
-	}
+	came, last := AwaitKernel(console)
 	// Before cancel: after it, the cause would be nobody's.
 	cause := context.Cause(ctx)
 	cancel()
@@ -76,7 +66,6 @@ func canaryArguments(accel, kernel, initrd string) []string {
 		"-accel", accelOptions(accel), "-cpu", cpuModel(accel), "-smp", "2", "-m", "512",
 		"-serial", "stdio", "-no-reboot",
 		"-kernel", kernel, "-initrd", initrd,
-		// A kernel that finds no disks would wait for them; the canary has ended by then.
-		"-append", "console=ttyS0 panic=-1",
+		"-append", CanaryCmdline,
 	}
 }

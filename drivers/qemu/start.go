@@ -100,8 +100,8 @@ func (d *Driver) setup(b *binary, m drivers.Machine, chosen choice) (s setup, er
 		Boot:        boot,
 		Overlay:     exists(machineDir(m.Dir).path(overlayFile)),
 	}
-	if n := len(kernelCmdline(s)); n > longestCmdline {
-		return s, fail.New(fail.BadValue, "start machine %s: its SSH key makes the kernel's command line too long (%d)", m.Name, n)
+	if _, err := KernelCmdline(boot.Cmdline, chosen.Accel, m, UserNetwork); err != nil {
+		return s, fail.Wrap(fail.BadValue, err, "start machine %s", m.Name)
 	}
 	return s, nil
 }

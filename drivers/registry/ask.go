@@ -45,6 +45,9 @@ func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration) [
 	return answers
 }
 
+// notInstalled: what the driver needs is not there; see package fail for the exit codes.
+func notInstalled(err error) bool { return fail.As(err).Kind.Exit%10 == 5 }
+
 // Pick is what "auto" means: the first driver that works here. The error has every driver's reason why it does not.
 func Pick(answers []Answer) (Answer, error) {
 	var reasons []string
@@ -58,6 +61,8 @@ func Pick(answers []Answer) (Answer, error) {
 		}
 		if first == nil {
 			first = a.Report.Err
+		} else if a.Report.Err != nil && notInstalled(a.Report.Err) {
+			continue // it takes one driver, so what to install is the first's to say
 		}
 		reasons = append(reasons, fmt.Sprintf("%s: %s", a.Name, a.Report.Summary))
 	}

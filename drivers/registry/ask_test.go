@@ -44,6 +44,7 @@ func TestPick(t *testing.T) {
 		{"the second, as the first does not", []Entry{entry("a", true, missing), entry("b", true, works)}, "b", fail.Kind{}},
 		{"the second, as the first does not answer", []Entry{entry("a", true, deaf), entry("b", true, works)}, "b", fail.Kind{}},
 		{"never one that is not automatic", []Entry{entry("a", true, missing), entry("b", false, works)}, "", fail.QEMUMissing},
+		{"none of two that are not installed", []Entry{entry("a", true, missing), entry("b", true, missing)}, "", fail.QEMUMissing},
 		{"none of two", []Entry{entry("a", true, missing), entry("b", true, deaf)}, "", fail.DriverUnusable},
 	} {
 		began := time.Now()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/libvirt"
 	"github.com/dorykube/dory/drivers/qemu"
 	"github.com/dorykube/dory/drivers/ssh"
 	"github.com/dorykube/dory/internal/fail"
@@ -14,6 +15,7 @@ import (
 type Options struct {
 	Cache string // where drivers keep what they can make again; may be deleted at any time
 	Image string // the node image that a driver's Check may boot; empty: none yet
+	URI   string // the hypervisor that a driver's Check and Owned ask, where it knows more than one; empty: the usual
 	Log   *slog.Logger
 }
 
@@ -31,6 +33,9 @@ func All() []Entry {
 		{qemu.Name, qemu.Capabilities(), true, func(o Options) drivers.Driver {
 			return qemu.New(qemu.Options{Cache: o.Cache, Image: o.Image, Log: o.Log})
 		}},
+		{libvirt.Name, libvirt.Capabilities(), true, func(o Options) drivers.Driver {
+			return libvirt.New(libvirt.Options{URI: o.URI, Cache: o.Cache, Log: o.Log})
+		}},
 		{ssh.Name, ssh.Capabilities(), false, func(o Options) drivers.Driver {
 			return ssh.New(ssh.Options{Log: o.Log})
 		}},
@@ -39,6 +44,17 @@ func All() []Entry {
 
 // Auto is the wish for any driver that works here: see Ask and Pick.
 const Auto = "auto"
+
+// aliases are what others call a driver: minikube and docker-machine.
+var aliases = map[string]string{"kvm2": libvirt.Name, "kvm": libvirt.Name, "qemu2": qemu.Name}
+
+// Canonical is the name of the driver that is meant by a name.
+func Canonical(name string) string {
+	if is, ok := aliases[name]; ok {
+		return is
+	}
+	return name
+}
 
 // Find returns the driver of a name. An unknown name is fail.DriverUnknown with the nearest.
 func Find(name string) (Entry, error) {

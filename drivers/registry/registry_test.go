@@ -13,10 +13,18 @@ func TestFind(t *testing.T) {
 			t.Errorf("Find(%q) = %q, %v", e.Name, found.Name, err)
 		}
 	}
-	for _, name := range []string{"qmeu", "kvm2", "docker", "QEMU", "../qemu"} {
+	for _, name := range []string{"qmeu", "docker", "QEMU", "../qemu"} {
 		_, err := Find(name)
 		if !fail.Is(err, fail.DriverUnknown) || !strings.Contains(fail.As(err).Remedy(), "--driver qemu") {
 			t.Errorf("Find(%q) = %v, want DriverUnknown with the nearest name", name, err)
+		}
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	for name, want := range map[string]string{"kvm2": "libvirt", "kvm": "libvirt", "qemu2": "qemu", "qemu": "qemu", "auto": "auto", "x": "x"} {
+		if got := Canonical(name); got != want {
+			t.Errorf("Canonical(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

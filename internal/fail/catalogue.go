@@ -39,6 +39,14 @@ var (
 	DriverUnknown  = Kind{"DRV_UNKNOWN", 54, "there is no such driver", "use --driver qemu"}
 	DriverUnusable = Kind{"DRV_UNUSABLE", 59, "no driver works on this computer", "see the remedies above"}
 
+	LibvirtMissing = Kind{"DRV_LIBVIRT_MISSING", 55, "libvirt is not installed, or its daemon does not run", "install it: 'sudo apt-get install libvirt-daemon-system' (Debian, Ubuntu), 'sudo dnf install libvirt-daemon-kvm' (Fedora); or start it: 'sudo systemctl start libvirtd'"}
+	LibvirtDenied  = Kind{"DRV_LIBVIRT_PERMISSION", 57, "this user may not talk to libvirt's daemon", "'sudo usermod -aG libvirt $USER' and log in again, or use --kvm-qemu-uri qemu:///session"}
+	LibvirtTaken   = Kind{"DRV_LIBVIRT_TAKEN", 51, "libvirt has something of the name that dory would use, and dory did not make it", "rename or remove what the message names; dory touches only what bears its mark"}
+	LibvirtFailed  = Kind{"DRV_LIBVIRT_FAILED", 50, "libvirt refused or failed to do something", "the words above are libvirt's own; its log says more: 'journalctl -u libvirtd'"}
+	LibvirtTimeout = Kind{"DRV_LIBVIRT_TIMEOUT", 52, "libvirt's daemon does not answer, or is gone", "'systemctl status libvirtd' shows whether it runs; a restart of it harms no machine"}
+	NoSubnet       = Kind{"NET_NO_SUBNET", 79, "every range of addresses that dory would give to a machine's network is in use on the host", "remove a network that is not needed: 'virsh net-list --all' shows libvirt's, 'ip route' the host's; or use --driver qemu"}
+	NetworkFailed  = Kind{"NET_LIBVIRT", 70, "libvirt could not bring a machine's network up", "the evidence above is libvirt's own; dnsmasq and iptables or nftables must be installed; or use --driver qemu"}
+
 	RemoteUnreachable = Kind{"SSH_UNREACHABLE", 69, "a machine that exists already does not answer over SSH, or lets nobody in", "check address, port, user and key with 'ssh -p PORT USER@ADDRESS true'"}
 	RemoteHostKey     = Kind{"SSH_HOST_KEY", 67, "a machine's SSH host key is not the one that is known", "if the machine was made anew, remove the old key: 'ssh-keygen -R ADDRESS'; otherwise somebody may be listening in"}
 	RemoteSudo        = Kind{"SSH_NO_SUDO", 67, "the user on a machine cannot become root without a password", "log in as root, or let sudo ask for no password: 'USER ALL=(ALL) NOPASSWD: ALL'"}

@@ -1,0 +1,131 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"time"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/qemu"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+const automatic = "auto"
+
+// choose decides on the accelerator as driver qemu does: by a canary. Here libvirt boots it, since another user's QEMU may do
+// what this one's may not, and the other way round.
+func (d *Driver) choose(c *conversation, m drivers.Machine, from source) (accel, reason string, err error) {
+	offered, key, err := offers(c)
+	if err != nil {
+		return "", "", err
+	}
+	missing := ""
+	if !slices.Contains(offered, "kvm") {
+		missing = "libvirt offers no KVM"
+	}
+	return qemu.Accelerators{
+		Own:     "kvm",
+		Missing: missing,
+		Cache:   filepath.Join(d.options.Cache, Name),
+		Key:     key + " " + from.Image,
+		Canary: func(ctx context.Context, accel string) error {
+			return d.canary(ctx, c, m, from, accel)
+		},
+	}.Choose(c.ctx, m.Accel)
+}
+
+// offers are the accelerators that libvirt offers, which is not to say that they work; and what of it a canary's answer is
+// good for.
+func offers(c *conversation) (accels []string, key string, err error) {
+	text, err := c.ConnectGetCapabilities()
+	if err != nil {
+		return nil, "", err
+	}
+	var caps struct {
+		Guests []struct {
+			Arch struct {
+				Name    string `xml:"name,attr"`
+				Domains []struct {
+					Type string `xml:"type,attr"`
+				} `xml:"domain"`
+			} `xml:"arch"`
+		} `xml:"guest"`
+	}
+	if err := xml.Unmarshal([]byte(text), &caps); err != nil {
+		return nil, "", err
+	}
+	for _, g := range caps.Guests {
+		for _, domain := range g.Arch.Domains {
+			switch {
+			case g.Arch.Name != "x86_64":
+			case domain.Type == "qemu":
+				accels = append(accels, "tcg")
+			default:
+				accels = append(accels, domain.Type)
+			}
+		}
+	}
+	if len(accels) == 0 {
+		return nil, "", fail.New(fail.QEMUMissing, "libvirt at %s has no QEMU for x86_64", c.at.uri)
+	}
+	own, err := c.ConnectGetLibVersion()
+	if err != nil {
+		return nil, "", err
+	}
+	qemu, err := c.ConnectGetVersion()
+	return accels, fmt.Sprintf("%s %d %d", c.at.uri, own, qemu), err
+}
+
+// canary boots the node image's kernel in a domain that libvirt ends with this conversation.
+func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine, from source, accel string) error {
+	own, err := converse(ctx, c.at)
+	if err != nil {
+		return err
+	}
+	defer own.close()
+	is := markOf(m)
+	is.Name = "canary-" + is.Name
+	definition := render("canary.xml", domain{Type: domainType(accel), Mark: is, Paths: d.paths(c.at, m, from.media), Cmdline: qemu.CanaryCmdline})
+	// Paused until somebody reads what it says.
+	dom, err := own.DomainCreateXML(definition, libvirt.DomainStartPaused|libvirt.DomainStartAutodestroy)
+	if err != nil {
+		return err
+	}
+	defer own.DomainDestroyFlags(dom, 0)
+	console, err := converse(ctx, c.at)
+	if err != nil {
+		return err
+	}
+	defer console.close()
+	read, write := io.Pipe()
+	go func() {
+		err := console.DomainOpenConsole(dom, nil, write, 0)
+		write.CloseWithError(fmt.Errorf("its console ended: %v", err)) // which says nothing of this call's own conversation
+	}()
+	if err := own.DomainResume(dom); err != nil {
+		return err
+	}
+	limit := time.AfterFunc(qemu.CanaryLimit, func() { read.CloseWithError(errCanaryLimit) })
+	defer limit.Stop()
+	came, last := qemu.AwaitKernel(read)
+	switch {
+	case came:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case last == "":
+		last = "nothing"
+	}
+	if _, err := read.Read(make([]byte, 1)); err != errCanaryLimit {
+		return fmt.Errorf("no guest came up: %w\nthe guest's console said last: %s", err, last)
+	}
+	return fmt.Errorf("no guest came up within %s\nthe guest's console said last: %s", qemu.CanaryLimit, last)
+}
+
+var errCanaryLimit = errors.New("limit")

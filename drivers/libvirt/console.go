@@ -1,0 +1,34 @@
+package libvirt
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+
+	"github.com/dorykube/dory/drivers"
+)
+
+// Console returns what virtlogd has written of the machine's serial console. Beyond 2 MiB it begins anew.
+func (d *Driver) Console(ctx context.Context, m drivers.Machine) (io.ReadCloser, error) {
+	var content []byte
+	err := do(ctx, m.URI, "read the console of machine "+m.Name, commandLimit, func(c *conversation) error {
+		pool, err := d.findPool(c)
+		if err != nil {
+			return err
+		}
+		volume, err := c.store.StorageVolLookupByName(pool, machineVolume(m, consoleRole))
+		if err != nil {
+			return err
+		}
+		content, err = readVolume(c, volume)
+		return err
+	})
+	if notFound(err) {
+		return nil, fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(content)), nil
+}

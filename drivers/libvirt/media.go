@@ -1,0 +1,73 @@
+package libvirt
+
+import (
+	"path"
+	"path/filepath"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+	"github.com/dorykube/dory/bundle"
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/iso"
+)
+
+// media are the volumes that a machine shares with others, by their names.
+type media struct{ Image, Kernel, Initrd, Bundle string }
+
+// source is a machine's media as they are on this computer.
+type source struct {
+	media
+	image, bundle string // files
+	boot          iso.Boot
+}
+
+// findMedia looks at node image and bundle, and takes the kernel out.
+func (d *Driver) findMedia(m drivers.Machine) (source, error) {
+	image, err := iso.Open(m.Image)
+	if err != nil {
+		return source{}, err
+	}
+	boot, err := image.Boot(filepath.Join(d.options.Cache, Name))
+	if err != nil {
+		return source{}, err
+	}
+	s := source{image: image.Path, bundle: m.Bundle, boot: boot, media: media{
+		Image:  sharedVolume("image", image.Digest),
+		Kernel: sharedVolume("kernel", image.Digest),
+		Initrd: sharedVolume("initrd", image.Digest),
+	}}
+	if m.Bundle == "" {
+		return s, nil
+	}
+	b, err := bundle.Open(m.Bundle)
+	if err != nil {
+		return source{}, err
+	}
+	s.Bundle = sharedVolume("bundle", b.Digest)
+	return s, nil
+}
+
+// put uploads what is not there yet.
+func (s source) put(c *conversation, pool libvirt.StoragePool) error {
+	for _, v := range [][2]string{{s.Kernel, s.boot.Kernel}, {s.Initrd, s.boot.Initrd}, {s.Image, s.image}, {s.Bundle, s.bundle}} {
+		if v[0] == "" {
+			continue
+		}
+		if err := upload(c, pool, v[0], v[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// paths are where the volumes are for libvirt; the pool is a directory.
+func (d *Driver) paths(at place, m drivers.Machine, media media) paths {
+	dir := d.poolPath(at)
+	in := func(name string) string {
+		if name == "" {
+			return ""
+		}
+		return path.Join(dir, name)
+	}
+	return paths{Data: in(machineVolume(m, dataRole)), Console: in(machineVolume(m, consoleRole)),
+		Image: in(media.Image), Bundle: in(media.Bundle), Kernel: in(media.Kernel), Initrd: in(media.Initrd)}
+}

@@ -1,0 +1,72 @@
+package libvirt
+
+import (
+	"context"
+	"os"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// Owned are the machines that libvirt has of a directory: by their marks, whether or not anything is left in it. Of a
+// machine, only what Delete needs is filled in.
+func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine, err error) {
+	at, err := parse(d.options.URI)
+	if err != nil || at.session && at.local() && !exists(at.socketPath(domains)) && !exists(at.socketPath(monolith)) {
+		return nil, err // a user's own daemon is not started for this
+	}
+	err = do(ctx, d.options.URI, "look for machines of "+dir, commandLimit, func(c *conversation) error {
+		definitions, err := marked(c)
+		found = nil
+		seen := map[string]bool{}
+		for _, definition := range definitions {
+			is, ok := readMark(definition)
+			if !ok || is.Dir != dir || seen[is.UUID] {
+				continue
+			}
+			seen[is.UUID] = true
+			found = append(found, drivers.Machine{Name: is.Name, UUID: is.UUID, Dir: is.Dir, URI: d.options.URI})
+		}
+		return err
+	})
+	if fail.Is(err, fail.LibvirtMissing) || fail.Is(err, fail.LibvirtDenied) {
+		return nil, nil // so nothing was made there
+	}
+	return found, err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// marked are the definitions of everything that can bear a mark.
+func marked(c *conversation) (definitions []string, err error) {
+	all, _, err := c.ConnectListAllDomains(1, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, dom := range all {
+		definition, err := c.DomainGetXMLDesc(dom, libvirt.DomainXMLInactive)
+		if err = ignore(err); err != nil {
+			return nil, err
+		}
+		definitions = append(definitions, definition)
+	}
+	if c.nets == nil {
+		return definitions, nil
+	}
+	nets, _, err := c.nets.ConnectListAllNetworks(1, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nets {
+		definition, err := c.nets.NetworkGetXMLDesc(n, 0)
+		if err = ignore(err); err != nil {
+			return nil, err
+		}
+		definitions = append(definitions, definition)
+	}
+	return definitions, nil
+}

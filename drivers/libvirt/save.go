@@ -1,0 +1,71 @@
+package libvirt
+
+import (
+	"context"
+	"time"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// saveLimit is for gigabytes of memory, on a slow disk.
+const saveLimit = 10 * time.Minute
+
+// Save has libvirt write the machine's memory to disk and end it.
+func (d *Driver) Save(ctx context.Context, m drivers.Machine) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	doing := "save machine " + m.Name
+	return do(ctx, m.URI, doing, saveLimit, func(c *conversation) error {
+		dom, _, err := find(c, m)
+		if err != nil && !notFound(err) {
+			return err
+		}
+		active := int32(0)
+		if err == nil {
+			if active, err = c.DomainIsActive(dom); err != nil {
+				return err
+			}
+			if saved, err := c.DomainHasManagedSaveImage(dom, 0); err == nil && saved != 0 && active == 0 {
+				return nil // before the daemon went away
+			}
+		}
+		if active == 0 {
+			return fail.New(fail.ClusterNotUp, "%s: it does not run", doing)
+		}
+		return save(c, dom)
+	})
+}
+
+// save saves a domain. libvirt goes on with it when nobody waits any more: so when the call's context ends first, it is told
+// to abort, and the machine goes on.
+func save(c *conversation, dom libvirt.Domain) error {
+	other, err := converse(context.WithoutCancel(c.ctx), c.at)
+	if err != nil {
+		return err
+	}
+	defer other.close()
+	done := make(chan error, 1)
+	go func() { done <- other.DomainManagedSave(dom, uint32(libvirt.DomainSaveRunning)) }()
+	select {
+	case err := <-done:
+		return err
+	case <-c.ctx.Done():
+	}
+	end := time.After(undoLimit)
+	for {
+		other.DomainAbortJob(dom) // there may be no job yet
+		select {
+		case err := <-done:
+			if err == nil { // too late
+				return nil
+			}
+			return c.ctx.Err()
+		case <-end:
+			return c.ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package libvirt
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/qemu"
+	"github.com/dorykube/dory/internal/fail"
+)
+
+// Start boots the machine, or lets it go on: where it was paused, or where it was saved.
+func (d *Driver) Start(ctx context.Context, m drivers.Machine) (status drivers.Status, err error) {
+	if err := check(m); err != nil {
+		return status, err
+	}
+	status, err = d.Status(ctx, m)
+	if err != nil {
+		return status, err
+	}
+	switch status.State {
+	case drivers.Running:
+		return status, nil
+	case drivers.Paused:
+		if err := d.Unpause(ctx, m); err != nil {
+			return drivers.Status{}, err
+		}
+		return d.Status(ctx, m)
+	case drivers.Unknown:
+		return drivers.Status{}, fail.New(fail.LibvirtFailed, "start machine %s: it runs, but does not answer", m.Name).
+			WithEvidence(status.Reason).WithAdvice("'dory stop' ends it")
+	case drivers.Absent:
+		return drivers.Status{}, fmt.Errorf("start machine %s: it has not been created", m.Name)
+	}
+	from, err := d.findMedia(m)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	how := drivers.Status{}
+	err = do(ctx, m.URI, "start machine "+m.Name, startLimit, func(c *conversation) error {
+		how, err = d.wake(c, m, from)
+		return err
+	})
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	status, err = d.Status(ctx, m)
+	status.Resumed, status.NotResumed = how.Resumed, how.NotResumed
+	return status, err
+}
+
+// wake lets a saved machine go on, or boots one. Of the status, it fills in which.
+func (d *Driver) wake(c *conversation, m drivers.Machine, from source) (how drivers.Status, err error) {
+	dom, is, err := find(c, m)
+	if err != nil {
+		return how, err
+	}
+	if active, err := c.DomainIsActive(dom); err != nil || active != 0 { // a daemon that went away had started it
+		return how, settle(c, dom, err)
+	}
+	pool, err := d.pool(c)
+	if err != nil {
+		return how, err
+	}
+	saved, err := c.DomainHasManagedSaveImage(dom, 0)
+	if err != nil {
+		return how, err
+	}
+	if saved != 0 {
+		why, err := d.resume(c, pool, dom, is, m, from)
+		if err != nil || why == "" {
+			return drivers.Status{Resumed: true}, err
+		}
+		how.NotResumed = why
+		if err := c.DomainManagedSaveRemove(dom, 0); err != nil {
+			return how, err
+		}
+		if active, err := c.DomainIsActive(dom); err != nil || active != 0 { // libvirt booted it by itself
+			return how, err
+		}
+	}
+	return how, d.boot(c, pool, is, m, from)
+}
+
+// boot writes the definition anew and starts it.
+func (d *Driver) boot(c *conversation, pool libvirt.StoragePool, is mark, m drivers.Machine, from source) (err error) {
+	if err := makeDisk(c, pool, m); err != nil {
+		return err
+	}
+	if err := from.put(c, pool); err != nil {
+		return err
+	}
+	if is.Accel, is.Reason, err = d.choose(c, m, from); err != nil {
+		return err
+	}
+	is.Hardware, is.Runs = hardware(m, from.media), true
+	ip := qemu.UserNetwork
+	if !c.at.session {
+		s, err := bringUp(c, m)
+		if err != nil {
+			return err
+		}
+		ip = s.ip()
+	}
+	m.Forwards = slices.Clone(m.Forwards)
+	for {
+		dom, err := d.define(c, m, from, is, ip)
+		if err != nil {
+			return err
+		}
+		if err := appendConsole(c, pool, m, header(m, "boots", is.Reason)); err != nil {
+			return err
+		}
+		if err = create(c, dom); err == nil || !freePort(err, m.Forwards) {
+			return startFailure(err, m)
+		}
+	}
+}
+
+// resume lets a saved machine go on. why says why it cannot; it must boot then.
+func (d *Driver) resume(c *conversation, pool libvirt.StoragePool, dom libvirt.Domain, is mark, m drivers.Machine, from source) (why string, err error) {
+	switch {
+	case is.Hardware != hardware(m, from.media):
+		return "the machine's hardware, its node image or its bundle has changed since", nil
+	case m.Accel != "" && m.Accel != automatic && m.Accel != is.Accel:
+		return fmt.Sprintf("it ran on %s, and now %s is asked for", is.Accel, m.Accel), nil
+	}
+	ip := qemu.UserNetwork
+	if !c.at.session {
+		_, before, err := findNetwork(c, m)
+		if err != nil && !notFound(err) {
+			return "", err
+		}
+		now, err := bringUp(c, m)
+		if err != nil {
+			return "", err
+		}
+		if now != before {
+			return "its range of addresses is somebody else's now", nil
+		}
+		ip = now.ip()
+	}
+	if err := appendConsole(c, pool, m, header(m, "goes on", is.Reason)); err != nil {
+		return "", err
+	}
+	m.Forwards = slices.Clone(m.Forwards)
+	for {
+		if c.at.session { // the forwards may be others than at the last boot
+			definition, err := d.definition(c.at, m, from, is, ip)
+			if err == nil {
+				err = c.DomainManagedSaveDefineXML(dom, libvirt.OptString{definition}, libvirt.DomainSaveRunning)
+			}
+			if err != nil {
+				return unlessEnded(c, err)
+			}
+		}
+		err = create(c, dom)
+		if err == nil {
+			break
+		}
+		if !freePort(err, m.Forwards) {
+			if qemu.RefusedPort(err.Error()) != 0 {
+				return "", startFailure(err, m)
+			}
+			return unlessEnded(c, err)
+		}
+	}
+	if _, reason, err := c.DomainGetState(dom, 0); err != nil || reason != int32(libvirt.DomainRunningRestored) {
+		return "libvirt found its saved state damaged", err
+	}
+	return "", nil
+}
+
+// settle waits until a daemon that came back has made up its mind about a domain that it was starting when it went away: it
+// ends those of which it knows too little, and then all begins anew.
+func settle(c *conversation, dom libvirt.Domain, err error) error {
+	for ; err == nil; time.Sleep(pollEvery) {
+		var state, reason int32
+		state, reason, err = c.DomainGetState(dom, 0)
+		switch starting := libvirt.DomainPausedReason(reason) == libvirt.DomainPausedStartingUp; {
+		case err != nil, libvirt.DomainState(state) == libvirt.DomainPaused && starting:
+		case libvirt.DomainState(state) == libvirt.DomainShutoff:
+			return libvirt.ErrInterrupted
+		default:
+			return nil
+		}
+	}
+	return err
+}
+
+// unlessEnded makes an error the reason for which a machine cannot go on, unless the conversation has ended.
+func unlessEnded(c *conversation, err error) (why string, _ error) {
+	if c.ctx.Err() != nil || lost(err) {
+		return "", err
+	}
+	return err.Error(), nil
+}
+
+// freePort puts another in place of a preferred port that QEMU could not have, and reports whether it did.
+func freePort(err error, forwards []drivers.Forward) bool {
+	port := qemu.RefusedPort(err.Error())
+	i := slices.IndexFunc(forwards, func(f drivers.Forward) bool { return f.Host == port && f.Prefer })
+	if port == 0 || i < 0 {
+		return false
+	}
+	forwards[i].Host = 0
+	return true
+}
+
+// startFailure makes libvirt's words for a domain that did not start the failure that it is.
+func startFailure(err error, m drivers.Machine) error {
+	if err == nil || lost(err) {
+		return err
+	}
+	text := err.Error()
+	if port := qemu.RefusedPort(text); port != 0 {
+		return fail.New(fail.PortTaken, "start machine %s: port %d of this computer is in use", m.Name, port).WithEvidence(text)
+	}
+	if strings.Contains(text, "annot set up guest memory") || strings.Contains(text, "annot allocate memory") {
+		return fail.New(fail.MemoryTooMuch, "start machine %s: the host does not give it %d MiB of memory", m.Name, m.Memory>>20).WithEvidence(text)
+	}
+	return err
+}
+
+func header(m drivers.Machine, does, reason string) string {
+	return fmt.Sprintf("\n=== %s %s at %s: %s ===\n", m.Name, does, time.Now().UTC().Format(time.RFC3339), reason)
+}
+
+// create starts a domain. libvirt goes on starting it when nobody waits for that any more: so when the call's context ends
+// first, the domain is ended again.
+func create(c *conversation, dom libvirt.Domain) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	other, err := converse(context.WithoutCancel(c.ctx), c.at) // one that does not end with the call
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, err := other.DomainCreateWithFlags(dom, 0)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		other.close()
+		return err
+	case <-c.ctx.Done():
+	}
+	undo(other, dom, done)
+	return c.ctx.Err()
+}
+
+// undoLimit is how long ending what was begun may take; with what follows it stays below a second.
+const undoLimit = 700 * time.Millisecond
+
+// undo ends a domain that is being started. The daemon may answer at first that nothing runs yet.
+func undo(c *conversation, dom libvirt.Domain, started <-chan error) {
+	defer c.close()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for runs := false; ; {
+			err := c.DomainDestroyFlags(dom, 0)
+			if err != nil && lost(err) || runs && (err == nil || is(err, libvirt.ErrOperationInvalid)) {
+				return
+			}
+			select {
+			case err := <-started:
+				if err != nil {
+					return // it came to nothing
+				}
+				runs = true
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	select {
+	case <-gone:
+	case <-time.After(undoLimit):
+	}
+}

@@ -1,0 +1,78 @@
+//go:build vm
+
+package libvirt
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/drivertest"
+	"github.com/dorykube/dory/drivers/libvirt/libvirttest"
+)
+
+func contract(t *testing.T, daemon *libvirttest.Daemon) {
+	cache := t.TempDir()
+	send := func(signal syscall.Signal) func(*testing.T, drivers.Status) {
+		return func(t *testing.T, s drivers.Status) {
+			t.Helper()
+			pid := daemon.QEMU("dory-") // the suite has one machine at a time when it does this
+			if pid == 0 {
+				t.Fatal("no QEMU")
+			}
+			if err := syscall.Kill(pid, signal); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	drivertest.Run(t, drivertest.Suite{
+		New: func(t *testing.T) drivers.Driver {
+			return New(Options{URI: daemon.URI, Cache: cache, SessionPool: daemon.Pool})
+		},
+		URI:    daemon.URI,
+		Routed: daemon.Pool == "",
+		Image:  drivertest.DefaultImage(t),
+		Accel:  automatic,
+		Kill:   send(syscall.SIGKILL),
+		Halt:   send(syscall.SIGSTOP),
+		Resume: send(syscall.SIGCONT),
+		Damage: damageSaved,
+	})
+	if left := daemon.Left(); left != "" {
+		t.Errorf("left behind:\n%s", left)
+	}
+}
+
+func TestSystem(t *testing.T) {
+	if libvirttest.Inside(t) {
+		contract(t, libvirttest.System(t))
+	}
+}
+
+func TestSession(t *testing.T) {
+	if libvirttest.Inside(t) {
+		contract(t, libvirttest.Session(t))
+	}
+}
+
+// damageSaved cuts off the end of what libvirt saved of a machine.
+func damageSaved(t *testing.T, m drivers.Machine) {
+	t.Helper()
+	files, _ := filepath.Glob("/var/lib/libvirt/qemu/save/*.save")
+	session, _ := filepath.Glob("/var/lib/libvirt/session/libvirt/qemu/save/*.save")
+	files = append(files, session...)
+	if len(files) == 0 {
+		t.Fatal("nothing was saved")
+	}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err == nil {
+			err = os.Truncate(file, info.Size()/2)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

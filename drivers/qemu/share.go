@@ -1,0 +1,99 @@
+package qemu
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/dorykube/dory/drivers"
+)
+
+// What a driver shares with this one whose QEMU is somebody else's to start.
+
+// Accelerators are chosen here for a QEMU that this driver does not start itself.
+type Accelerators struct {
+	// Own is that of the computer's operating system; Missing is why it is not offered there, empty if it is.
+	Own, Missing string
+	// Canary boots a guest on the accelerator. An error says that it did not come up, with evidence: see AwaitKernel.
+	Canary func(ctx context.Context, accel string) error
+	// Cache is the directory for the canary's answers, and Key what they are good for, beside one boot of this computer.
+	Cache, Key string
+}
+
+// Choose returns the accelerator for a wish, and why it is this one, as a sentence. Only auto ever falls back.
+func (a Accelerators) Choose(ctx context.Context, wish string) (accel, reason string, err error) {
+	c := chooser{
+		host:     a.Own,
+		binary:   &binary{Accels: []string{a.Own}},
+		precheck: func() (string, string) { return a.Missing, "" }, // other rights count than this user's, or another computer
+		canary:   a.Canary,
+		memory:   &canaryMemory{dir: a.Cache, key: bootID() + "\n" + a.Key},
+	}
+	chosen, err := c.choose(ctx, wish)
+	return chosen.Accel, chosen.Reason, err
+}
+
+// CanaryLimit is how long a canary's kernel may take to come up.
+const CanaryLimit = canaryLimit
+
+// AwaitKernel reads a canary's console until its kernel has come up. last is what was read last.
+func AwaitKernel(console io.Reader) (came bool, last string) {
+	lines := bufio.NewScanner(console)
+	for !came && lines.Scan() {
+		if line := strings.TrimSpace(lines.Text()); line != "" {
+			last = line
+		}
+		came = strings.Contains(last, canaryMarker)
+	}
+	return came, last
+}
+
+// CanaryCmdline is the kernel's command line of a canary. A kernel that finds no disks would wait for them; the canary has
+// ended by then.
+const CanaryCmdline = "console=ttyS0 panic=-1"
+
+// UserNetwork is what a machine in QEMU's user-mode network is told of it, as the node image's dory.ip. It is fixed: there
+// is no DHCP to wait for.
+const UserNetwork = "10.0.2.15/24,10.0.2.2,10.0.2.3"
+
+// KernelCmdline is the kernel's command line of a machine. image are the image's own words; what follows them is the node
+// image's interface. network is its dory.ip.
+func KernelCmdline(image, accel string, m drivers.Machine, network string) (string, error) {
+	emulated := ""
+	if accel == tcg {
+		// Emulated processors share one TSC, but the kernel does not believe it and takes the ACPI timer: 1.5 us for
+		// each look at the clock instead of 0.2 us, 3.3 us with a HPET. Go programs look often.
+		emulated += " tsc=reliable"
+		// On a busy host the emulated timer may not tick ten times while the kernel waits for that: it then distrusts
+		// its interrupt controller, and in the end panics. Under KVM the kernel leaves the check out by itself.
+		emulated += " no_timer_check"
+		// An emulated processor does not speculate, but pays for every retpoline.
+		emulated += " mitigations=off"
+	}
+	line := strings.TrimSpace(image) + " console=ttyS0" + emulated +
+		" dory.hostname=" + m.Name +
+		" dory.key=" + base64.StdEncoding.EncodeToString([]byte(m.AuthorizedKey)) +
+		" dory.ip=" + network
+	if len(line) > longestCmdline {
+		return line, fmt.Errorf("its SSH key makes the kernel's command line too long (%d)", len(line))
+	}
+	return line, nil
+}
+
+// HostForwards are the options of a user-mode network for the forwards; HostPorts reads QEMU's answer to "info usernet"
+// into the forwards with the ports that are in use, and RefusedPort what it wrote about a port it could not bind: 0: nothing.
+func HostForwards(forwards []drivers.Forward) string { return hostForwards(forwards) }
+
+// HostPorts: see HostForwards.
+func HostPorts(forwards []drivers.Forward, usernet string) []drivers.Forward {
+	return bound(forwards, parseUsernet(usernet))
+}
+
+// RefusedPort: see HostForwards.
+func RefusedPort(stderr string) int { return refusedPort(stderr) }
+
+// MAC derives the address of a machine's network card from its UUID.
+func MAC(uuid string) string { return macAddress(uuid) }
