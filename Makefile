@@ -68,8 +68,8 @@ torture: build artifacts ## more than 200 things that go wrong, on real VMs, and
 	DORY_TORTURE=all go test -tags vm -count=1 -timeout 5h -v -run TestTorture ./test
 
 .PHONY: bench
-bench: build artifacts ## time everything a user waits for, on real VMs
-	go run ./bench
+bench: build artifacts ## time everything a user waits for, on real VMs; BENCH="-runs 5 fork" for one scenario
+	go run ./bench $(BENCH)
 
 .PHONY: clean
 clean: ## remove what was built here; the cache stays
