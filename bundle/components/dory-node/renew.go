@@ -205,18 +205,19 @@ const (
 	previousAccountKey = "/etc/kubernetes/pki/service-account-previous.pub"
 )
 
-// Who starts a cluster uses it at once: what can wait for a moment does. The sum is the time until credentials from
-// inside of the template are refused, and less than a minute.
+// Who starts a cluster uses it at once: deploys something, waits for it, looks into it. A kubelet that is started anew answers
+// none of that for some seconds, so it waits for as long as it can. The sum is the time until credentials from inside of the
+// template are refused, and less than a minute.
 const (
-	beforeKubelet = 15 * time.Second
-	beforeRefusal = 30 * time.Second
+	beforeKubelet = 30 * time.Second
+	beforeRefusal = 22 * time.Second
 )
 
-// finishRenewal runs as the unit dory-renewal, after a renewal and when it was cut short. It does what may come later: the kubelet, started anew, fetches new tokens for the pods there are; then the
-// template's key is forgotten.
+// finishRenewal runs as the unit dory-renewal, after a renewal and when it was cut short. It does what may come later: the
+// kubelet, started anew, fetches new tokens for the pods there are; then the template's key is forgotten.
 func finishRenewal() error {
 	time.Sleep(beforeKubelet)
-	if out, err := exec.Command("systemctl", "restart", "kubelet", "systemd-journald").CombinedOutput(); err != nil {
+	if out, err := exec.Command("systemctl", "restart", "--no-block", "kubelet", "systemd-journald").CombinedOutput(); err != nil {
 		return fmt.Errorf("restart the kubelet: %w: %s", err, out)
 	}
 	time.Sleep(beforeRefusal)
