@@ -14,7 +14,7 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 	var report drivers.Report
 	at, err := parse(d.options.URI)
 	if err == nil {
-		err = do(ctx, d.options.URI, "look at libvirt", commandLimit, func(c *conversation) error {
+		err = d.do(ctx, d.options.URI, "look at libvirt", commandLimit, func(c *conversation) error {
 			report = drivers.Report{Usable: true}
 			return d.look(c, &report)
 		})

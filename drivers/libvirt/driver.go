@@ -55,6 +55,15 @@ func New(o Options) *Driver {
 	return &Driver{options: o}
 }
 
+// learnedHosts is the file for host keys of other computers that nobody knew before; empty: they are not kept.
+func (d *Driver) learnedHosts() string {
+	dir := filepath.Join(d.options.Cache, Name)
+	if d.options.Cache == "" || os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return filepath.Join(dir, "known_hosts")
+}
+
 // Limits. They are for a daemon that has much to do, on a computer that has.
 const (
 	commandLimit = 30 * time.Second
@@ -79,7 +88,7 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if err := os.MkdirAll(m.Dir, 0o700); err != nil {
 		return hostError(err, "create machine "+m.Name)
 	}
-	return do(ctx, m.URI, "create machine "+m.Name, uploadLimit, func(c *conversation) error {
+	return d.do(ctx, m.URI, "create machine "+m.Name, uploadLimit, func(c *conversation) error {
 		pool, err := d.pool(c)
 		if err != nil {
 			return err
@@ -167,7 +176,7 @@ func (d *Driver) Unpause(ctx context.Context, m drivers.Machine) error {
 // command does something with a domain that must run.
 func (d *Driver) command(ctx context.Context, m drivers.Machine, verb string, f func(*conversation, libvirt.Domain) error) error {
 	doing := verb + " machine " + m.Name
-	return do(ctx, m.URI, doing, commandLimit, func(c *conversation) error {
+	return d.do(ctx, m.URI, doing, commandLimit, func(c *conversation) error {
 		dom, _, err := find(c, m)
 		if err != nil && !notFound(err) {
 			return err

@@ -117,6 +117,7 @@ func TestFaults(t *testing.T) {
 		{"no space in the pool", noSpaceInPool},
 		{"undefined behind our back", undefined},
 		{"found by its mark", foundByMark},
+		{"reached over SSH", overSSH},
 		{"the daemon is restarted", restarted},
 		{"the daemon is killed in the middle", killedInTheMiddle},
 		{"the daemon hangs", hangs},
@@ -132,8 +133,8 @@ func canaryBoots(r *rig) {
 	from, err := r.driver.findMedia(m)
 	r.must("find the media", err)
 	try := func(from source) error {
-		return do(r.Context(), m.URI, "try", time.Minute, func(c *conversation) error {
-			return r.driver.canary(r.Context(), c, m, from, "tcg")
+		return r.driver.do(r.Context(), m.URI, "try", time.Minute, func(c *conversation) error {
+			return r.driver.canary(r.Context(), c, m, from, "tcg", time.Minute) // it is emulated, on a computer that may be busy
 		})
 	}
 	r.must("canary", try(from))

@@ -18,7 +18,7 @@ func (d *Driver) Save(ctx context.Context, m drivers.Machine) error {
 		return err
 	}
 	doing := "save machine " + m.Name
-	return do(ctx, m.URI, doing, saveLimit, func(c *conversation) error {
+	return d.do(ctx, m.URI, doing, saveLimit, func(c *conversation) error {
 		dom, _, err := find(c, m)
 		if err != nil && !notFound(err) {
 			return err

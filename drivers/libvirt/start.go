@@ -41,7 +41,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) (status drivers.S
 		return drivers.Status{}, err
 	}
 	how := drivers.Status{}
-	err = do(ctx, m.URI, "start machine "+m.Name, startLimit, func(c *conversation) error {
+	err = d.do(ctx, m.URI, "start machine "+m.Name, startLimit, func(c *conversation) error {
 		how, err = d.wake(c, m, from)
 		return err
 	})
