@@ -68,6 +68,9 @@ func (d *Driver) do(ctx context.Context, uri, doing string, limit time.Duration,
 	if err != nil {
 		return err
 	}
+	if at.session && at.local() && at.socket == "" && os.Geteuid() == 0 { // started by root, it would be the system's
+		return fail.New(fail.BadValue, "%s: root has no libvirt of its own", doing).WithAdvice("use --kvm-qemu-uri %s", DefaultURI)
+	}
 	if !at.local() {
 		at.account.Learned = d.learnedHosts()
 	}
