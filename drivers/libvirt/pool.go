@@ -29,7 +29,7 @@ func (d *Driver) poolPath(at place) string {
 	case d.options.SessionPool != "":
 		return d.options.SessionPool
 	default:
-		return filepath.Join(xdg.DataHome, "dory", "libvirt")
+		return filepath.Join(xdg.DataHome, "dory-libvirt") // one directory, which goes with the pool
 	}
 }
 
