@@ -13,7 +13,7 @@ import (
 func (d *Driver) Console(ctx context.Context, m drivers.Machine) (io.ReadCloser, error) {
 	var content []byte
 	err := d.do(ctx, m.URI, "read the console of machine "+m.Name, commandLimit, func(c *conversation) error {
-		pool, err := d.findPool(c)
+		pool, err := d.wokenPool(c)
 		if err != nil {
 			return err
 		}

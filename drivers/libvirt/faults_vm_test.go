@@ -233,11 +233,18 @@ func undefined(r *rig) {
 	}
 	r.daemon.Virsh("undefine", markOf(m).Object())
 	r.is(m, drivers.Absent)
+	r.daemon.Virsh("pool-destroy", poolName) // as after a restart of the computer
+	r.daemon.Virsh("net-destroy", markOf(m).Object())
 	if _, err := r.driver.Start(r.Context(), m); err == nil {
 		r.Error("what is not there starts")
 	}
+	console, err := r.driver.Console(r.Context(), m)
+	if r.must("console", err); console.Close() != nil {
+		r.Error("the console cannot be closed")
+	}
+	r.daemon.Virsh("pool-destroy", poolName)
 	r.must("create again", r.driver.Create(r.Context(), m)) // its disk is still there
-	_, err := r.driver.Start(r.Context(), m)
+	_, err = r.driver.Start(r.Context(), m)
 	r.must("start again", err)
 	r.is(m, drivers.Running)
 	r.daemon.Virsh("net-destroy", markOf(m).Object())

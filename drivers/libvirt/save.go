@@ -19,23 +19,17 @@ func (d *Driver) Save(ctx context.Context, m drivers.Machine) error {
 	}
 	doing := "save machine " + m.Name
 	return d.do(ctx, m.URI, doing, saveLimit, func(c *conversation) error {
-		dom, _, err := find(c, m)
-		if err != nil && !notFound(err) {
+		dom, active, err := findActive(c, m)
+		if err != nil {
 			return err
 		}
-		active := int32(0)
-		if err == nil {
-			if active, err = c.DomainIsActive(dom); err != nil {
-				return err
-			}
-			if saved, err := c.DomainHasManagedSaveImage(dom, 0); err == nil && saved != 0 && active == 0 {
-				return nil // before the daemon went away
-			}
+		if active {
+			return save(c, dom)
 		}
-		if active == 0 {
-			return fail.New(fail.ClusterNotUp, "%s: it does not run", doing)
+		if saved, err := c.DomainHasManagedSaveImage(dom, 0); err == nil && saved != 0 {
+			return nil // before the daemon went away
 		}
-		return save(c, dom)
+		return fail.New(fail.ClusterNotUp, "%s: it does not run", doing)
 	})
 }
 

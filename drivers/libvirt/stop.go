@@ -143,14 +143,9 @@ func removeDomain(c *conversation, m drivers.Machine) error {
 
 // removeVolumes removes the machine's volumes, those that no machine uses any more, and the pool when nothing is left in it.
 func (d *Driver) removeVolumes(c *conversation, m drivers.Machine) error {
-	pool, err := d.findPool(c)
+	pool, err := d.wokenPool(c)
 	if err != nil {
 		return ignore(err)
-	}
-	if active, err := c.store.StoragePoolIsActive(pool); err != nil || active == 0 {
-		if pool, err = d.pool(c); err != nil {
-			return err
-		}
 	}
 	// The console's log, when it is large, is put aside by virtlogd.
 	if err := c.store.StoragePoolRefresh(pool, 0); err != nil {
