@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/libvirt"
 	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/progress"
@@ -22,12 +23,15 @@ func (s *start) checkDriver(ctx context.Context) error {
 	if s.driver == nil && s.plan.Spec.Driver == registry.Auto {
 		options := s.driverOptions(s.log)
 		options.URI = s.plan.Spec.LibvirtURI
-		chosen, err := registry.Pick(s.parts.ask(ctx, options, askLimit))
+		chosen, err := registry.Pick(s.parts.inTurn(ctx, options, askLimit))
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(ctx.Err(), err)
 		}
 		progress.From(ctx).Info(fmt.Sprintf("driver %s, the first that works here: %s", chosen.Name, chosen.Report.Summary))
 		s.plan.Spec.Driver, report = chosen.Name, chosen.Report
+		if chosen.Name != libvirt.Name {
+			s.plan.Spec.LibvirtURI = ""
+		}
 	}
 	if s.driver == nil {
 		if err := s.open(s.plan.Spec.Driver, s.plan.Spec.LibvirtURI); err != nil {

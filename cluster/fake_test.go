@@ -67,6 +67,10 @@ func (w *world) entry() registry.Entry {
 	return registry.Entry{Name: "fake", Automatic: true, New: func(registry.Options) drivers.Driver { return fakeDriver{w} }}
 }
 
+func (w *world) ask(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {
+	return []registry.Answer{{Entry: w.entry(), Report: w.entry().New(o).Check(ctx)}}
+}
+
 // manager is a new process of dory.
 func (w *world) manager() *Manager {
 	return &Manager{Dirs: w.dirs, Host: hostinfo.Host{CPUs: 8, Memory: 32 * size.GiB}, parts: parts{
@@ -76,9 +80,7 @@ func (w *world) manager() *Manager {
 			}
 			return w.entry(), nil
 		},
-		ask: func(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {
-			return []registry.Answer{{Entry: w.entry(), Report: w.entry().New(o).Check(ctx)}}
-		},
+		ask: w.ask, inTurn: w.ask,
 		artifacts: func(home.Dirs, string) (artifacts, error) {
 			return artifacts{image: "image", bundle: "bundle", images: map[string]string{
 				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")

@@ -65,6 +65,7 @@ type artifacts struct {
 type parts struct {
 	driver    func(name string) (registry.Entry, error)
 	ask       func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
+	inTurn    func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
 	artifacts func(dirs home.Dirs, version string) (artifacts, error)
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
@@ -77,6 +78,7 @@ func realParts() parts {
 	return parts{
 		driver:    registry.Find,
 		ask:       registry.Ask,
+		inTurn:    registry.AskInTurn,
 		artifacts: openArtifacts,
 		dial: func(ctx context.Context, c sshrun.Config) (Node, error) {
 			client, err := sshrun.Dial(ctx, c)

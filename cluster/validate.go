@@ -38,7 +38,10 @@ var domainPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a
 
 // Validate refuses what is impossible on this computer, and puts what was said in short into its full form.
 func (w *Wanted) Validate(host hostinfo.Host) error {
-	for _, check := range []func(*Spec, hostinfo.Host) error{checkRemote, checkLibvirt, checkResources, checkKubernetes, checkAddresses, checkNames} {
+	if err := w.checkLibvirt(); err != nil {
+		return err
+	}
+	for _, check := range []func(*Spec, hostinfo.Host) error{checkRemote, checkResources, checkKubernetes, checkAddresses, checkNames} {
 		if err := check(&w.Spec, host); err != nil {
 			return err
 		}
@@ -81,14 +84,17 @@ func checkResources(s *Spec, host hostinfo.Host) error {
 	return checkNodes(s)
 }
 
-// checkLibvirt checks which libvirt is meant, and that another driver is not told of one.
-func checkLibvirt(s *Spec, _ hostinfo.Host) error {
-	if s.Driver == libvirt.Name || s.Driver == registry.Auto || s.LibvirtURI == "" {
+// checkLibvirt checks which libvirt is meant. Another driver may not be told of one, but where somebody has one in his
+// environment or configuration for when he needs it, that driver does not care.
+func (w *Wanted) checkLibvirt() error {
+	s, from := &w.Spec, w.Sources["kvm-qemu-uri"]
+	if s.Driver == libvirt.Name || s.Driver == registry.Auto {
 		return libvirt.Parse(s.LibvirtURI)
 	}
-	if s.LibvirtURI != libvirt.DefaultURI {
+	if from.Kind == FromFlag || from.Kind == FromFile {
 		return fail.New(fail.BadValue, "--kvm-qemu-uri %s is for --driver libvirt, not for %s", s.LibvirtURI, s.Driver)
 	}
+	s.LibvirtURI = ""
 	return nil
 }
 

@@ -26,6 +26,7 @@ func TestScripts(t *testing.T) {
 			for name, dir := range map[string]string{"DORY_HOME": "home", "XDG_CACHE_HOME": "cache", "KUBECONFIG": "kubeconfig", "HOME": "user"} {
 				env.Setenv(name, env.WorkDir+"/"+dir)
 			}
+			env.Setenv("DORY_KVM_QEMU_URI", "qemu:///system?socket=/nowhere") // not this computer's, which may have one
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

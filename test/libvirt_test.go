@@ -16,11 +16,17 @@ func TestLibvirt(t *testing.T) {
 	if !libvirttest.Inside(t) {
 		return
 	}
-	daemon := libvirttest.System(t)
-	libvirtLife(t, daemon, newDory(t))
-	if left := daemon.Left(); left != "" {
-		t.Errorf("left behind:\n%s", left)
+	libvirtLife(t, libvirttest.System(t), newDory(t))
+}
+
+// TestLibvirtSession is the same with a user's own daemon. Its pool is where that user keeps data.
+func TestLibvirtSession(t *testing.T) {
+	if !libvirttest.Inside(t) {
+		return
 	}
+	daemon, d := libvirttest.Session(t), newDory(t)
+	d.env = append(d.env, "XDG_DATA_HOME="+filepath.Dir(daemon.Pool))
+	libvirtLife(t, daemon, d)
 }
 
 func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) {

@@ -35,7 +35,7 @@ func (d *Driver) choose(c *conversation, m drivers.Machine, from source) (accel,
 		Cache:   filepath.Join(d.options.Cache, Name),
 		Key:     key + " " + from.Image,
 		Canary: func(ctx context.Context, accel string) error {
-			return d.canary(ctx, c, m, from, accel)
+			return d.canary(ctx, c, m, from, accel, qemu.CanaryLimit)
 		},
 	}.Choose(c.ctx, m.Accel)
 }
@@ -83,7 +83,7 @@ func offers(c *conversation) (accels []string, key string, err error) {
 }
 
 // canary boots the node image's kernel in a domain that libvirt ends with this conversation.
-func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine, from source, accel string) error {
+func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine, from source, accel string, limit time.Duration) error {
 	own, err := converse(ctx, c.at)
 	if err != nil {
 		return err
@@ -111,8 +111,8 @@ func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine,
 	if err := own.DomainResume(dom); err != nil {
 		return err
 	}
-	limit := time.AfterFunc(qemu.CanaryLimit, func() { read.CloseWithError(errCanaryLimit) })
-	defer limit.Stop()
+	timer := time.AfterFunc(limit, func() { read.CloseWithError(errCanaryLimit) })
+	defer timer.Stop()
 	came, last := qemu.AwaitKernel(read)
 	switch {
 	case came:
@@ -125,7 +125,7 @@ func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine,
 	if _, err := read.Read(make([]byte, 1)); err != errCanaryLimit {
 		return fmt.Errorf("no guest came up: %w\nthe guest's console said last: %s", err, last)
 	}
-	return fmt.Errorf("no guest came up within %s\nthe guest's console said last: %s", qemu.CanaryLimit, last)
+	return fmt.Errorf("no guest came up within %s\nthe guest's console said last: %s", limit, last)
 }
 
 var errCanaryLimit = errors.New("limit")

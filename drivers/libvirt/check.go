@@ -14,7 +14,7 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 	var report drivers.Report
 	at, err := parse(d.options.URI)
 	if err == nil {
-		err = do(ctx, d.options.URI, "look at libvirt", commandLimit, func(c *conversation) error {
+		err = d.do(ctx, d.options.URI, "look at libvirt", commandLimit, func(c *conversation) error {
 			report = drivers.Report{Usable: true}
 			return d.look(c, &report)
 		})
@@ -48,7 +48,7 @@ func (d *Driver) look(c *conversation, report *drivers.Report) error {
 	if !slices.Contains(accels, "kvm") {
 		accel = "TCG (emulation): libvirt offers no KVM"
 		kvm = drivers.Finding{Name: kvm.Name, Evidence: "libvirt offers none",
-			Remedy: "switch on virtualisation in the firmware, or in the settings of the machine that this one runs in, then restart libvirt's daemon"}
+			Remedy: "if /dev/kvm is there and QEMU's user may not open it (in a session that is you): 'sudo usermod -aG kvm $USER', and log in again; otherwise switch on virtualisation in the firmware, or in the settings of the machine that this one runs in, then restart libvirt's daemon"}
 	}
 	pool := drivers.Finding{Name: "storage pool " + poolName, OK: true, Evidence: "at " + d.poolPath(c.at)}
 	if _, err := d.findPool(c); notFound(err) {

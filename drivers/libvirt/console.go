@@ -12,8 +12,8 @@ import (
 // Console returns what virtlogd has written of the machine's serial console. Beyond 2 MiB it begins anew.
 func (d *Driver) Console(ctx context.Context, m drivers.Machine) (io.ReadCloser, error) {
 	var content []byte
-	err := do(ctx, m.URI, "read the console of machine "+m.Name, commandLimit, func(c *conversation) error {
-		pool, err := d.findPool(c)
+	err := d.do(ctx, m.URI, "read the console of machine "+m.Name, commandLimit, func(c *conversation) error {
+		pool, err := d.wokenPool(c)
 		if err != nil {
 			return err
 		}

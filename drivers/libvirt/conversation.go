@@ -13,6 +13,7 @@ import (
 	"github.com/digitalocean/go-libvirt/socket/dialers"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/sshrun"
+	"golang.org/x/crypto/ssh"
 )
 
 // conversation is what a call of the driver has with libvirt's daemons: one that is for everything, or one each for domains,
@@ -41,7 +42,7 @@ func converse(ctx context.Context, at place) (c *conversation, err error) {
 	}()
 	if !at.local() {
 		if c.ssh, err = login(ctx, at); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	// Where there are daemons for each, the monolith's socket may lead to a proxy for them: slower.
@@ -130,7 +131,8 @@ func spawn(ctx context.Context, r role) error {
 
 // absent: nobody listens there.
 func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || refused(err)
+	channel := (*ssh.OpenChannelError)(nil) // what sshd says of either
+	return errors.Is(err, fs.ErrNotExist) || refused(err) || errors.As(err, &channel) && channel.Reason == ssh.ConnectionFailed
 }
 
 // stream opens a connection of its own to the storage daemon: on one that is shared, a slow reader would stall every call.

@@ -55,11 +55,20 @@ func New(o Options) *Driver {
 	return &Driver{options: o}
 }
 
+// learnedHosts is the file for host keys of other computers that nobody knew before; empty: they are not kept.
+func (d *Driver) learnedHosts() string {
+	dir := filepath.Join(d.options.Cache, Name)
+	if d.options.Cache == "" || os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return filepath.Join(dir, "known_hosts")
+}
+
 // Limits. They are for a daemon that has much to do, on a computer that has.
 const (
 	commandLimit = 30 * time.Second
 	uploadLimit  = 10 * time.Minute // hundreds of megabytes, perhaps over SSH
-	startLimit   = 3 * time.Minute  // a machine that goes on has its memory to read
+	startLimit   = 10 * time.Minute // media that have changed are uploaded, memory that was saved is read
 	statusLimit  = 1500 * time.Millisecond
 	pollEvery    = 50 * time.Millisecond
 )
@@ -79,7 +88,7 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if err := os.MkdirAll(m.Dir, 0o700); err != nil {
 		return hostError(err, "create machine "+m.Name)
 	}
-	return do(ctx, m.URI, "create machine "+m.Name, uploadLimit, func(c *conversation) error {
+	return d.do(ctx, m.URI, "create machine "+m.Name, uploadLimit, func(c *conversation) error {
 		pool, err := d.pool(c)
 		if err != nil {
 			return err
@@ -141,6 +150,16 @@ func find(c *conversation, m drivers.Machine) (libvirt.Domain, mark, error) {
 	return dom, is, nil
 }
 
+// findActive returns the machine's domain, and whether there is one that runs.
+func findActive(c *conversation, m drivers.Machine) (dom libvirt.Domain, active bool, err error) {
+	dom, _, err = find(c, m)
+	if err != nil {
+		return dom, false, ignore(err)
+	}
+	is, err := c.DomainIsActive(dom)
+	return dom, is != 0, err
+}
+
 // define writes the machine's definition. ip is what the guest is told of its network.
 func (d *Driver) define(c *conversation, m drivers.Machine, from source, is mark, ip string) (libvirt.Domain, error) {
 	definition, err := d.definition(c.at, m, from, is, ip)
@@ -167,12 +186,12 @@ func (d *Driver) Unpause(ctx context.Context, m drivers.Machine) error {
 // command does something with a domain that must run.
 func (d *Driver) command(ctx context.Context, m drivers.Machine, verb string, f func(*conversation, libvirt.Domain) error) error {
 	doing := verb + " machine " + m.Name
-	return do(ctx, m.URI, doing, commandLimit, func(c *conversation) error {
-		dom, _, err := find(c, m)
-		if err != nil && !notFound(err) {
+	return d.do(ctx, m.URI, doing, commandLimit, func(c *conversation) error {
+		dom, active, err := findActive(c, m)
+		if err != nil {
 			return err
 		}
-		if active, running := c.DomainIsActive(dom); err != nil || running == nil && active == 0 {
+		if !active {
 			return fail.New(fail.ClusterNotUp, "%s: it does not run", doing)
 		}
 		if err := f(c, dom); err != nil && !is(err, libvirt.ErrOperationInvalid) { // it is so already

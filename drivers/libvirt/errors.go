@@ -55,22 +55,30 @@ func busy(err error) bool {
 // restartLimit is how long a daemon that was there may be away.
 const restartLimit = 15 * time.Second
 
+// patience is for a socket at which nobody listens: its daemon may just be restarted.
+const patience = time.Second
+
 // mostLosses is how often it may go away in the middle of one call.
 const mostLosses = 5
 
 // do has a conversation with the machine's libvirt. If the daemon goes away in the middle, because somebody restarts it, f
 // runs again when it is back; so f must bear to run twice, as everything here does. doing is a verb phrase for the error.
-func do(ctx context.Context, uri, doing string, limit time.Duration, f func(*conversation) error) error {
+func (d *Driver) do(ctx context.Context, uri, doing string, limit time.Duration, f func(*conversation) error) error {
 	at, err := parse(uri)
 	if err != nil {
 		return err
+	}
+	if at.session && at.local() && at.socket == "" && os.Geteuid() == 0 { // started by root, it would be the system's
+		return fail.New(fail.BadValue, "%s: root has no libvirt of its own", doing).WithAdvice("use --kvm-qemu-uri %s", DefaultURI)
+	}
+	if !at.local() {
+		at.account.Learned = d.learnedHosts()
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var gone time.Time // since when the daemon has been away; zero: it is there, or never was
 	for losses := 0; ; {
-		met := false
-		err := once(limited, at, func(c *conversation) error { met = true; return f(c) })
+		err := once(limited, at, f)
 		switch {
 		case err == nil:
 			return nil
@@ -80,13 +88,19 @@ func do(ctx context.Context, uri, doing string, limit time.Duration, f func(*con
 			return fail.Wrap(fail.LibvirtTimeout, err, "%s: libvirt at %s has not answered within %v", doing, at.uri, limit)
 		case busy(err):
 			gone = time.Time{}
-		case met && lost(err):
+		case lost(err):
 			gone = time.Now()
 			losses++
-		case gone.IsZero() || !met && !absent(err) && !lost(err):
+		case refused(err) && gone.IsZero():
+			gone = time.Now().Add(patience - restartLimit)
+		case gone.IsZero() || !absent(err):
 			return explain(err, doing, at)
 		}
-		if losses > mostLosses || !gone.IsZero() && time.Since(gone) > restartLimit {
+		switch {
+		case gone.IsZero(), losses <= mostLosses && time.Since(gone) < restartLimit:
+		case losses == 0:
+			return explain(err, doing, at)
+		default:
 			return fail.Wrap(fail.LibvirtTimeout, err, "%s: libvirt's daemon went away, %d times, and did not come back to stay", doing, losses)
 		}
 		select {

@@ -55,20 +55,20 @@ func deaf(t *testing.T) (uri string) {
 }
 
 func TestDaemonThatDoesNotAnswer(t *testing.T) {
-	uri := deaf(t)
+	uri, d := deaf(t), New(Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	began := time.Now()
-	err := do(ctx, uri, "look", time.Minute, func(*conversation) error { return nil })
+	err := d.do(ctx, uri, "look", time.Minute, func(*conversation) error { return nil })
 	if took := time.Since(began); !errors.Is(err, context.Canceled) || took > time.Second {
 		t.Errorf("cancelled, after %v: %v", took, err)
 	}
-	err = do(t.Context(), uri, "look", 100*time.Millisecond, func(*conversation) error { return nil })
+	err = d.do(t.Context(), uri, "look", 100*time.Millisecond, func(*conversation) error { return nil })
 	if !fail.Is(err, fail.LibvirtTimeout) {
 		t.Errorf("with a limit: %v", err)
 	}
 	absent := "qemu+unix:///system?socket=" + filepath.ToSlash(filepath.Join(t.TempDir(), "none"))
-	if err := do(t.Context(), absent, "look", time.Minute, func(*conversation) error { return nil }); !fail.Is(err, fail.LibvirtMissing) {
+	if err := d.do(t.Context(), absent, "look", time.Minute, func(*conversation) error { return nil }); !fail.Is(err, fail.LibvirtMissing) {
 		t.Errorf("where nobody listens: %v", err)
 	}
 }

@@ -117,6 +117,7 @@ func TestFaults(t *testing.T) {
 		{"no space in the pool", noSpaceInPool},
 		{"undefined behind our back", undefined},
 		{"found by its mark", foundByMark},
+		{"reached over SSH", overSSH},
 		{"the daemon is restarted", restarted},
 		{"the daemon is killed in the middle", killedInTheMiddle},
 		{"the daemon hangs", hangs},
@@ -132,8 +133,8 @@ func canaryBoots(r *rig) {
 	from, err := r.driver.findMedia(m)
 	r.must("find the media", err)
 	try := func(from source) error {
-		return do(r.Context(), m.URI, "try", time.Minute, func(c *conversation) error {
-			return r.driver.canary(r.Context(), c, m, from, "tcg")
+		return r.driver.do(r.Context(), m.URI, "try", time.Minute, func(c *conversation) error {
+			return r.driver.canary(r.Context(), c, m, from, "tcg", time.Minute) // it is emulated, on a computer that may be busy
 		})
 	}
 	r.must("canary", try(from))
@@ -232,11 +233,18 @@ func undefined(r *rig) {
 	}
 	r.daemon.Virsh("undefine", markOf(m).Object())
 	r.is(m, drivers.Absent)
+	r.daemon.Virsh("pool-destroy", poolName) // as after a restart of the computer
+	r.daemon.Virsh("net-destroy", markOf(m).Object())
 	if _, err := r.driver.Start(r.Context(), m); err == nil {
 		r.Error("what is not there starts")
 	}
+	console, err := r.driver.Console(r.Context(), m)
+	if r.must("console", err); console.Close() != nil {
+		r.Error("the console cannot be closed")
+	}
+	r.daemon.Virsh("pool-destroy", poolName)
 	r.must("create again", r.driver.Create(r.Context(), m)) // its disk is still there
-	_, err := r.driver.Start(r.Context(), m)
+	_, err = r.driver.Start(r.Context(), m)
 	r.must("start again", err)
 	r.is(m, drivers.Running)
 	r.daemon.Virsh("net-destroy", markOf(m).Object())

@@ -16,7 +16,7 @@ func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine
 	if err != nil || at.session && at.local() && !exists(at.socketPath(domains)) && !exists(at.socketPath(monolith)) {
 		return nil, err // a user's own daemon is not started for this
 	}
-	err = do(ctx, d.options.URI, "look for machines of "+dir, commandLimit, func(c *conversation) error {
+	err = d.do(ctx, d.options.URI, "look for machines of "+dir, commandLimit, func(c *conversation) error {
 		definitions, err := marked(c)
 		found = nil
 		seen := map[string]bool{}

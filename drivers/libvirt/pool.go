@@ -29,7 +29,7 @@ func (d *Driver) poolPath(at place) string {
 	case d.options.SessionPool != "":
 		return d.options.SessionPool
 	default:
-		return filepath.Join(xdg.DataHome, "dory", "libvirt")
+		return filepath.Join(xdg.DataHome, "dory-libvirt") // one directory, which goes with the pool
 	}
 }
 
@@ -73,16 +73,29 @@ func (d *Driver) pool(c *conversation) (libvirt.StoragePool, error) {
 	if err != nil {
 		return pool, err
 	}
+	return pool, wakePool(c, pool)
+}
+
+// wokenPool is findPool, and wakes what it finds: pools sleep after the computer was restarted.
+func (d *Driver) wokenPool(c *conversation) (libvirt.StoragePool, error) {
+	pool, err := d.findPool(c)
+	if err != nil {
+		return pool, err
+	}
+	return pool, wakePool(c, pool)
+}
+
+func wakePool(c *conversation, pool libvirt.StoragePool) error {
 	state, _, _, _, err := c.store.StoragePoolGetInfo(pool)
 	if err != nil || state == uint8(libvirt.StoragePoolRunning) {
-		return pool, err
+		return err
 	}
 	// Makes the directory if it is not there; what is there stays.
 	err = c.store.StoragePoolBuild(pool, 0)
 	if create := c.store.StoragePoolCreate(pool, 0); create != nil && !is(create, libvirt.ErrOperationInvalid) { // it runs already
-		return pool, errors.Join(create, err)
+		return errors.Join(create, err)
 	}
-	return pool, nil
+	return nil
 }
 
 // dropPool removes the pool when nothing is in it. Failing, it is somebody else's turn.

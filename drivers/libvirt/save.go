@@ -18,24 +18,18 @@ func (d *Driver) Save(ctx context.Context, m drivers.Machine) error {
 		return err
 	}
 	doing := "save machine " + m.Name
-	return do(ctx, m.URI, doing, saveLimit, func(c *conversation) error {
-		dom, _, err := find(c, m)
-		if err != nil && !notFound(err) {
+	return d.do(ctx, m.URI, doing, saveLimit, func(c *conversation) error {
+		dom, active, err := findActive(c, m)
+		if err != nil {
 			return err
 		}
-		active := int32(0)
-		if err == nil {
-			if active, err = c.DomainIsActive(dom); err != nil {
-				return err
-			}
-			if saved, err := c.DomainHasManagedSaveImage(dom, 0); err == nil && saved != 0 && active == 0 {
-				return nil // before the daemon went away
-			}
+		if active {
+			return save(c, dom)
 		}
-		if active == 0 {
-			return fail.New(fail.ClusterNotUp, "%s: it does not run", doing)
+		if saved, err := c.DomainHasManagedSaveImage(dom, 0); err == nil && saved != 0 {
+			return nil // before the daemon went away
 		}
-		return save(c, dom)
+		return fail.New(fail.ClusterNotUp, "%s: it does not run", doing)
 	})
 }
 

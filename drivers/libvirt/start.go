@@ -41,7 +41,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) (status drivers.S
 		return drivers.Status{}, err
 	}
 	how := drivers.Status{}
-	err = do(ctx, m.URI, "start machine "+m.Name, startLimit, func(c *conversation) error {
+	err = d.do(ctx, m.URI, "start machine "+m.Name, startLimit, func(c *conversation) error {
 		how, err = d.wake(c, m, from)
 		return err
 	})
@@ -121,60 +121,6 @@ func (d *Driver) boot(c *conversation, pool libvirt.StoragePool, is mark, m driv
 	}
 }
 
-// resume lets a saved machine go on. why says why it cannot; it must boot then.
-func (d *Driver) resume(c *conversation, pool libvirt.StoragePool, dom libvirt.Domain, is mark, m drivers.Machine, from source) (why string, err error) {
-	switch {
-	case is.Hardware != hardware(m, from.media):
-		return "the machine's hardware, its node image or its bundle has changed since", nil
-	case m.Accel != "" && m.Accel != automatic && m.Accel != is.Accel:
-		return fmt.Sprintf("it ran on %s, and now %s is asked for", is.Accel, m.Accel), nil
-	}
-	ip := qemu.UserNetwork
-	if !c.at.session {
-		_, before, err := findNetwork(c, m)
-		if err != nil && !notFound(err) {
-			return "", err
-		}
-		now, err := bringUp(c, m)
-		if err != nil {
-			return "", err
-		}
-		if now != before {
-			return "its range of addresses is somebody else's now", nil
-		}
-		ip = now.ip()
-	}
-	if err := appendConsole(c, pool, m, header(m, "goes on", is.Reason)); err != nil {
-		return "", err
-	}
-	m.Forwards = slices.Clone(m.Forwards)
-	for {
-		if c.at.session { // the forwards may be others than at the last boot
-			definition, err := d.definition(c.at, m, from, is, ip)
-			if err == nil {
-				err = c.DomainManagedSaveDefineXML(dom, libvirt.OptString{definition}, libvirt.DomainSaveRunning)
-			}
-			if err != nil {
-				return unlessEnded(c, err)
-			}
-		}
-		err = create(c, dom)
-		if err == nil {
-			break
-		}
-		if !freePort(err, m.Forwards) {
-			if qemu.RefusedPort(err.Error()) != 0 {
-				return "", startFailure(err, m)
-			}
-			return unlessEnded(c, err)
-		}
-	}
-	if _, reason, err := c.DomainGetState(dom, 0); err != nil || reason != int32(libvirt.DomainRunningRestored) {
-		return "libvirt found its saved state damaged", err
-	}
-	return "", nil
-}
-
 // settle waits until a daemon that came back has made up its mind about a domain that it was starting when it went away: it
 // ends those of which it knows too little, and then all begins anew.
 func settle(c *conversation, dom libvirt.Domain, err error) error {
@@ -190,14 +136,6 @@ func settle(c *conversation, dom libvirt.Domain, err error) error {
 		}
 	}
 	return err
-}
-
-// unlessEnded makes an error the reason for which a machine cannot go on, unless the conversation has ended.
-func unlessEnded(c *conversation, err error) (why string, _ error) {
-	if c.ctx.Err() != nil || lost(err) {
-		return "", err
-	}
-	return err.Error(), nil
 }
 
 // freePort puts another in place of a preferred port that QEMU could not have, and reports whether it did.
@@ -228,59 +166,4 @@ func startFailure(err error, m drivers.Machine) error {
 
 func header(m drivers.Machine, does, reason string) string {
 	return fmt.Sprintf("\n=== %s %s at %s: %s ===\n", m.Name, does, time.Now().UTC().Format(time.RFC3339), reason)
-}
-
-// create starts a domain. libvirt goes on starting it when nobody waits for that any more: so when the call's context ends
-// first, the domain is ended again.
-func create(c *conversation, dom libvirt.Domain) error {
-	if err := c.ctx.Err(); err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	other, err := converse(context.WithoutCancel(c.ctx), c.at) // one that does not end with the call
-	if err != nil {
-		return err
-	}
-	go func() {
-		_, err := other.DomainCreateWithFlags(dom, 0)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		other.close()
-		return err
-	case <-c.ctx.Done():
-	}
-	undo(other, dom, done)
-	return c.ctx.Err()
-}
-
-// undoLimit is how long ending what was begun may take; with what follows it stays below a second.
-const undoLimit = 700 * time.Millisecond
-
-// undo ends a domain that is being started. The daemon may answer at first that nothing runs yet.
-func undo(c *conversation, dom libvirt.Domain, started <-chan error) {
-	defer c.close()
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		for runs := false; ; {
-			err := c.DomainDestroyFlags(dom, 0)
-			if err != nil && lost(err) || runs && (err == nil || is(err, libvirt.ErrOperationInvalid)) {
-				return
-			}
-			select {
-			case err := <-started:
-				if err != nil {
-					return // it came to nothing
-				}
-				runs = true
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}()
-	select {
-	case <-gone:
-	case <-time.After(undoLimit):
-	}
 }

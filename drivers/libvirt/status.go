@@ -22,7 +22,7 @@ const (
 func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
 	var status drivers.Status
 	asked := false
-	err := do(ctx, m.URI, "look at machine "+m.Name, statusLimit, func(c *conversation) (err error) {
+	err := d.do(ctx, m.URI, "look at machine "+m.Name, statusLimit, func(c *conversation) (err error) {
 		asked = false
 		dom, is, err := find(c, m)
 		if notFound(err) {

@@ -22,7 +22,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 		return err
 	}
 	deadline := time.Now().Add(grace)
-	return do(ctx, m.URI, "stop machine "+m.Name, grace+commandLimit, func(c *conversation) error {
+	return d.do(ctx, m.URI, "stop machine "+m.Name, grace+commandLimit, func(c *conversation) error {
 		dom, is, err := find(c, m)
 		if err != nil {
 			return ignore(err)
@@ -113,7 +113,7 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := do(ctx, m.URI, "delete machine "+m.Name, commandLimit, func(c *conversation) error {
+	err := d.do(ctx, m.URI, "delete machine "+m.Name, commandLimit, func(c *conversation) error {
 		err := removeDomain(c, m)
 		if err == nil && !c.at.session {
 			err = removeNetwork(c, m) // whose dnsmasq and bridge the domain used
@@ -143,14 +143,9 @@ func removeDomain(c *conversation, m drivers.Machine) error {
 
 // removeVolumes removes the machine's volumes, those that no machine uses any more, and the pool when nothing is left in it.
 func (d *Driver) removeVolumes(c *conversation, m drivers.Machine) error {
-	pool, err := d.findPool(c)
+	pool, err := d.wokenPool(c)
 	if err != nil {
 		return ignore(err)
-	}
-	if active, err := c.store.StoragePoolIsActive(pool); err != nil || active == 0 {
-		if pool, err = d.pool(c); err != nil {
-			return err
-		}
 	}
 	// The console's log, when it is large, is put aside by virtlogd.
 	if err := c.store.StoragePoolRefresh(pool, 0); err != nil {

@@ -5,12 +5,15 @@ package libvirt
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/drivers/drivertest"
 	"github.com/dorykube/dory/drivers/libvirt/libvirttest"
+	"github.com/dorykube/dory/internal/fail"
 )
 
 func contract(t *testing.T, daemon *libvirttest.Daemon) {
@@ -55,6 +58,33 @@ func TestSession(t *testing.T) {
 	if libvirttest.Inside(t) {
 		contract(t, libvirttest.Session(t))
 	}
+}
+
+// Whether KVM runs a guest is found out by running one, once; asking for it by name where it does not is an error.
+func TestAccelerator(t *testing.T) {
+	if !libvirttest.Inside(t) {
+		return
+	}
+	r := newRig(t, libvirttest.SystemWithKVM(t))
+	m := r.machine(1)
+	m.Accel = automatic
+	r.must("create", r.driver.Create(t.Context(), m))
+	for range 2 {
+		began := time.Now()
+		status, err := r.driver.Start(t.Context(), m)
+		r.must("start", err)
+		t.Logf("%v: %s: %s", time.Since(began), status.Accel, status.AccelReason)
+		if status.Accel != "kvm" && !strings.HasPrefix(status.AccelReason, "TCG (emulation): ") {
+			t.Errorf("it runs as %+v", status)
+		}
+		r.must("stop", r.driver.Stop(t.Context(), m, 0))
+		if status.Accel == "kvm" {
+			return
+		}
+	}
+	m.Accel = "kvm"
+	_, err := r.driver.Start(t.Context(), m)
+	r.fails("kvm by name", err, fail.KVMUnusable, "")
 }
 
 // damageSaved cuts off the end of what libvirt saved of a machine.

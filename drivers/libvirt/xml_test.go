@@ -33,7 +33,7 @@ func exampleSource() source {
 // definitions are everything that is ever given to libvirt, by the kind of it.
 func definitions(t *testing.T) map[string][2]string {
 	t.Helper()
-	d := New(Options{SessionPool: "/home/me/.local/share/dory/libvirt"})
+	d := New(Options{SessionPool: "/home/me/.local/share/dory-libvirt"})
 	m, from := exampleMachine(), exampleSource()
 	s := subnets()[0]
 	system, session := place{}, place{session: true}

@@ -21,6 +21,24 @@ func Ask(ctx context.Context, o Options, limit time.Duration) []Answer {
 	return ask(ctx, All(), o, limit)
 }
 
+// AskInTurn asks those that auto may choose, until one works, each within the limit: none is woken for nothing.
+func AskInTurn(ctx context.Context, o Options, limit time.Duration) []Answer {
+	return askInTurn(ctx, All(), o, limit)
+}
+
+func askInTurn(ctx context.Context, entries []Entry, o Options, limit time.Duration) (answers []Answer) {
+	for _, e := range entries {
+		if !e.Automatic {
+			continue
+		}
+		answers = append(answers, ask(ctx, []Entry{e}, o, limit)...)
+		if answers[len(answers)-1].Report.Usable {
+			break
+		}
+	}
+	return answers
+}
+
 func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration) []Answer {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

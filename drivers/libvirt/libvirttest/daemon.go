@@ -33,9 +33,15 @@ var systemDirs = []string{"/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvir
 // System starts a system's libvirtd. It finds no KVM: one that opens but does not work costs it 15 s for every look.
 func System(t *testing.T) *Daemon {
 	t.Helper()
+	hideKVM(t)
+	return SystemWithKVM(t)
+}
+
+// SystemWithKVM starts a system's libvirtd that finds what KVM there is.
+func SystemWithKVM(t *testing.T) *Daemon {
+	t.Helper()
 	mountDirs(t)
 	addUser(t)
-	hideKVM(t)
 	write(t, "/etc/libvirt/qemu.conf", "security_driver = \"none\"\ncgroup_controllers = []\nnamespaces = []\n")
 	write(t, "/etc/libvirt/libvirtd.conf", "auth_unix_rw = \"none\"\nlog_outputs = \"2:stderr\"\n")
 	logger := exec.Command("/usr/sbin/virtlogd")

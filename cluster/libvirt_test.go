@@ -1,0 +1,56 @@
+package cluster
+
+import (
+	"testing"
+
+	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/hostinfo"
+	"github.com/dorykube/dory/internal/size"
+)
+
+func TestLibvirtSettings(t *testing.T) {
+	host := hostinfo.Host{CPUs: 4, Memory: 8 * size.GiB}
+	for _, c := range []struct {
+		driver, uri, cpus string
+		from              SourceKind
+		want              int    // exit code
+		machine           string // the machine's URI
+	}{
+		{"libvirt", "", "2", FromFlag, 0, "qemu:///system"},
+		{"kvm2", "qemu:///session", "2", FromFlag, 0, "qemu:///session"},
+		{"kvm", "qemu+ssh://me@server/system", "64", FromFlag, 0, "qemu+ssh://me@server/system"}, // as many as the server may have
+		{"libvirt", "qemu:///session", "64", FromFlag, 29, ""},
+		{"libvirt", "xen:///system", "2", FromFlag, 14, ""},
+		{"auto", "qemu:///session", "2", FromFlag, 0, ""},
+		{"qemu", "qemu:///session", "2", FromFlag, 14, ""},
+		{"qemu", "", "2", FromFlag, 0, ""},
+		{"qemu", "qemu:///session", "2", FromEnvironment, 0, ""},
+		{"qemu", "nonsense", "2", FromUserConfig, 0, ""},
+	} {
+		w := Wanted{}
+		w.Spec, w.Options = Defaults()
+		var err error
+		for key, value := range map[string]string{"driver": c.driver, "kvm-qemu-uri": c.uri, "cpus": c.cpus} {
+			s, found := FindSetting(key)
+			if found != nil {
+				t.Fatal(found)
+			}
+			if value != "" && err == nil {
+				err = s.Set(&w, []string{value}, Source{Kind: c.from, Where: "--" + key})
+			}
+		}
+		if err == nil {
+			err = w.Validate(host)
+		}
+		got := 0
+		if err != nil {
+			got = fail.As(err).Kind.Exit
+		}
+		if got != c.want {
+			t.Errorf("%+v: exit %d, %v", c, got, err)
+		}
+		if m := machineFor(w.Spec, "x", newUUID(), "/x"); err == nil && m.URI != c.machine {
+			t.Errorf("%+v: the machine's URI is %q", c, m.URI)
+		}
+	}
+}
