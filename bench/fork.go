@@ -110,14 +110,20 @@ func (d *home) app(profile string) error {
 	if err != nil {
 		return err
 	}
+	const serve = "mkdir -p /tmp/www && echo hello >/tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"
+	const ask = `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 127.0.0.1 8080`
+	var answer string
 	for _, args := range [][]string{
-		{"create", "deployment", "app", "--image=" + image, "--port=8080", "--", "busybox", "nc", "-lk", "-p", "8080", "-e", "echo", "hello"},
+		{"create", "deployment", "app", "--image=" + image, "--port=8080", "--", "busybox", "sh", "-c", serve},
 		{"rollout", "status", "deployment/app", "--timeout=5m"},
-		{"exec", "deploy/app", "--", "busybox", "nc", "-w", "5", "127.0.0.1", "8080"},
+		{"exec", "deploy/app", "--", "busybox", "sh", "-c", ask},
 	} {
-		if _, err := d.dory(append([]string{"-p", profile, "kubectl", "--"}, args...)...); err != nil {
+		if answer, err = d.dory(append([]string{"-p", profile, "kubectl", "--"}, args...)...); err != nil {
 			return err
 		}
+	}
+	if !strings.Contains(answer, "hello") {
+		return fmt.Errorf("the app answers %q", answer)
 	}
 	return nil
 }
