@@ -259,7 +259,7 @@ func (d *Daemon) Left() string {
 			left = append(left, fmt.Sprintf("process %d: %v", pid, words))
 		}
 	}
-	if links, _ := exec.Command("ip", "-br", "link").Output(); strings.Contains(string(links), "dory") {
+	if links, _ := exec.Command("ip", "-br", "link").Output(); strings.Contains(string(links), "virbr") {
 		left = append(left, string(links))
 	}
 	for _, list := range [][]string{{"list", "--all", "--name"}, {"net-list", "--all", "--name"}, {"pool-list", "--all", "--name"}} {
