@@ -1,8 +1,12 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"testing"
 
+	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/hostinfo"
 	"github.com/dorykube/dory/internal/size"
@@ -51,6 +55,44 @@ func TestLibvirtSettings(t *testing.T) {
 		}
 		if m := machineFor(w.Spec, "x", newUUID(), "/x"); err == nil && m.URI != c.machine {
 			t.Errorf("%+v: the machine's URI is %q", c, m.URI)
+		}
+	}
+}
+
+// ownerDriver has machines that no record tells of; or cannot say.
+type ownerDriver struct {
+	fakeDriver
+	uri   string
+	owned func(uri, dir string) ([]drivers.Machine, error)
+}
+
+func (o ownerDriver) Owned(_ context.Context, dir string) ([]drivers.Machine, error) {
+	return o.owned(o.uri, dir)
+}
+
+// Without a directory, delete removes what drivers find by its mark; one that cannot say keeps it from nothing.
+func TestDeleteOfWhatNoRecordTellsOf(t *testing.T) {
+	w := newWorld(t)
+	m := w.manager()
+	dir := m.files("lost").path(machineDir)
+	m.parts.driver = func(string) (registry.Entry, error) {
+		return registry.Entry{Name: "libvirt", New: func(o registry.Options) drivers.Driver {
+			return ownerDriver{fakeDriver{w}, o.URI, func(uri, asked string) ([]drivers.Machine, error) {
+				if uri != "qemu:///system" {
+					return nil, errors.New("it hangs")
+				}
+				if asked != dir {
+					return nil, nil
+				}
+				return []drivers.Machine{{Name: "lost", UUID: newUUID(), Dir: dir}}, nil
+			}}
+		}}, nil
+	}
+	for name, want := range map[string]bool{"lost": true, "never": false} {
+		before := w.count("delete")
+		existed, err := m.Delete(t.Context(), name)
+		if err != nil || existed != want || (w.count("delete") > before) != want {
+			t.Errorf("delete %s: %v, %v", name, existed, err)
 		}
 	}
 }

@@ -18,11 +18,11 @@ import (
 type network struct {
 	Mark mark
 	subnet
-	Bridge, MAC string
+	MAC string
 }
 
 func networkOf(m drivers.Machine, s subnet) network {
-	return network{Mark: markOf(m), subnet: s, Bridge: "dory" + m.UUID[:8], MAC: qemu.MAC(m.UUID)} // 15 characters are a bridge's most
+	return network{Mark: markOf(m), subnet: s, MAC: qemu.MAC(m.UUID)}
 }
 
 // findNetwork returns the machine's network and its range; the error is one of notFound if there is none.
@@ -99,9 +99,10 @@ func takenPrefixes(c *conversation, m drivers.Machine) (taken []netip.Prefix, er
 	return taken, nil
 }
 
-// collides: libvirt saw a route of its host that is in the way.
+// collides: libvirt saw a route of its host that is in the way; or a bridge that a daemon made which was killed before it could
+// write that down. The network is defined anew then, and libvirt finds another number for its bridge.
 func collides(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "already in use by interface")
+	return err != nil && (strings.Contains(err.Error(), "already in use by interface") || strings.Contains(err.Error(), "error creating bridge interface"))
 }
 
 func networkFailure(err error, m drivers.Machine) error {
@@ -111,9 +112,8 @@ func networkFailure(err error, m drivers.Machine) error {
 		return err
 	default:
 		text = err.Error()
-		if is(err, libvirt.ErrOperationFailed, libvirt.ErrNetworkExist) && strings.Contains(text, "exists") ||
-			strings.Contains(text, "bridge name") && strings.Contains(text, "in use") {
-			return fail.New(fail.LibvirtTaken, "the network %q, or its bridge, is somebody else's", markOf(m).Object()).WithEvidence("libvirt says: " + text)
+		if is(err, libvirt.ErrOperationFailed, libvirt.ErrNetworkExist) && strings.Contains(text, "exists") {
+			return fail.New(fail.LibvirtTaken, "the network %q is somebody else's", markOf(m).Object()).WithEvidence("libvirt says: " + text)
 		}
 		return fail.New(fail.NetworkFailed, "bring up the network of machine %s", m.Name).WithEvidence("libvirt says: " + text)
 	}

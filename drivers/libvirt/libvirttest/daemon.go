@@ -87,8 +87,8 @@ func mountDirs(t *testing.T) {
 		if err := os.MkdirAll(below, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if os.Mkdir(dir, 0o755) == nil { // a package of libvirt's that is not needed here would have made it
-			t.Cleanup(func() { os.Remove(dir) })
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
 		}
 		if out, err := exec.Command("mount", "--bind", below, dir).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -259,7 +259,7 @@ func (d *Daemon) Left() string {
 			left = append(left, fmt.Sprintf("process %d: %v", pid, words))
 		}
 	}
-	if links, _ := exec.Command("ip", "-br", "link").Output(); strings.Contains(string(links), "dory") {
+	if links, _ := exec.Command("ip", "-br", "link").Output(); strings.Contains(string(links), "virbr") {
 		left = append(left, string(links))
 	}
 	for _, list := range [][]string{{"list", "--all", "--name"}, {"net-list", "--all", "--name"}, {"pool-list", "--all", "--name"}} {

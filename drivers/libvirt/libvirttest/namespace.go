@@ -21,7 +21,10 @@ func Inside(t *testing.T) bool {
 	}
 	// The shell is the first process: it also buries what the daemons leave behind, without which a daemon would wait for
 	// a QEMU that has long ended.
-	script := `ip link set lo up && mount -t tmpfs -o mode=755 run /run && mkdir -m 1777 /run/lock && "$@"; exit $?`
+	// Directories for libvirt are made in file systems of the namespace's own: one that is removed here where another test has
+	// something mounted would be gone there, too.
+	script := `ip link set lo up && for d in /run /var/lib /var/cache /var/log; do mount -t tmpfs -o mode=755 own $d || exit; done
+mkdir -m 1777 /run/lock && "$@"; exit $?`
 	args := []string{"--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "bash", "-c", script, "bash",
 		os.Args[0], "-test.run", "^" + t.Name() + "$", "-test.v", "-test.count=1"}
 	if deadline, ok := t.Deadline(); ok {
