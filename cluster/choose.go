@@ -23,7 +23,7 @@ func (s *start) checkDriver(ctx context.Context) error {
 	if s.driver == nil && s.plan.Spec.Driver == registry.Auto {
 		options := s.driverOptions(s.log)
 		options.URI = s.plan.Spec.LibvirtURI
-		chosen, err := registry.Pick(s.parts.inTurn(ctx, options, askLimit))
+		chosen, err := registry.Pick(s.parts.askFirst(ctx, options, askLimit))
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(ctx.Err(), err)
 		}

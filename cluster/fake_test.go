@@ -80,7 +80,7 @@ func (w *world) manager() *Manager {
 			}
 			return w.entry(), nil
 		},
-		ask: w.ask, inTurn: w.ask,
+		ask: w.ask, askFirst: w.ask,
 		artifacts: func(home.Dirs, string) (artifacts, error) {
 			return artifacts{image: "image", bundle: "bundle", images: map[string]string{
 				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")

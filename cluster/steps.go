@@ -65,7 +65,7 @@ type artifacts struct {
 type parts struct {
 	driver    func(name string) (registry.Entry, error)
 	ask       func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
-	inTurn    func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
+	askFirst  func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
 	artifacts func(dirs home.Dirs, version string) (artifacts, error)
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
@@ -78,7 +78,7 @@ func realParts() parts {
 	return parts{
 		driver:    registry.Find,
 		ask:       registry.Ask,
-		inTurn:    registry.AskInTurn,
+		askFirst:  registry.AskFirst,
 		artifacts: openArtifacts,
 		dial: func(ctx context.Context, c sshrun.Config) (Node, error) {
 			client, err := sshrun.Dial(ctx, c)

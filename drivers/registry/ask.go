@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,28 +19,21 @@ type Answer struct {
 
 // Ask asks all drivers at once. One that has not answered when the limit has passed counts as not working.
 func Ask(ctx context.Context, o Options, limit time.Duration) []Answer {
-	return ask(ctx, All(), o, limit)
+	return ask(ctx, All(), o, limit, func(Answer) bool { return false })
 }
 
-// AskInTurn asks those that auto may choose, until one works, each within the limit: none is woken for nothing.
-func AskInTurn(ctx context.Context, o Options, limit time.Duration) []Answer {
-	return askInTurn(ctx, All(), o, limit)
+// AskFirst is Ask for those that auto may choose, and waits for none behind the first that works.
+func AskFirst(ctx context.Context, o Options, limit time.Duration) []Answer {
+	return askFirst(ctx, All(), o, limit)
 }
 
-func askInTurn(ctx context.Context, entries []Entry, o Options, limit time.Duration) (answers []Answer) {
-	for _, e := range entries {
-		if !e.Automatic {
-			continue
-		}
-		answers = append(answers, ask(ctx, []Entry{e}, o, limit)...)
-		if answers[len(answers)-1].Report.Usable {
-			break
-		}
-	}
-	return answers
+func askFirst(ctx context.Context, entries []Entry, o Options, limit time.Duration) []Answer {
+	automatic := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return !e.Automatic })
+	return ask(ctx, automatic, o, limit, func(a Answer) bool { return a.Report.Usable })
 }
 
-func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration) []Answer {
+// ask asks the drivers, and waits for them in their order, until an answer is enough.
+func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration, enough func(Answer) bool) []Answer {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	reports := make([]chan drivers.Report, len(entries))
@@ -55,9 +49,12 @@ func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration) [
 		case <-ctx.Done():
 			if len(reports[i]) > 0 { // it answered in time; an earlier driver used the time up
 				answers[i].Report = <-reports[i]
-				continue
+			} else {
+				answers[i].Report = drivers.Report{Summary: fmt.Sprintf("it did not say within %v whether it works", limit)}
 			}
-			answers[i].Report = drivers.Report{Summary: fmt.Sprintf("it did not say within %v whether it works", limit)}
+		}
+		if enough(answers[i]) {
+			return answers[:i+1]
 		}
 	}
 	return answers

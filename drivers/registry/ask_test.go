@@ -28,12 +28,12 @@ func entry(name string, automatic bool, s says) Entry {
 	return Entry{Name: name, Automatic: automatic, New: func(Options) drivers.Driver { return s }}
 }
 
-// A driver is not asked if one before it works: a daemon might have to wake up for that.
-func TestAskInTurn(t *testing.T) {
+// Nobody waits for a driver if one before it works.
+func TestAskFirst(t *testing.T) {
 	works := says{report: drivers.Report{Usable: true, Summary: "fine"}}
 	never := says{never: true}
 	began := time.Now()
-	answers := askInTurn(t.Context(), []Entry{entry("a", true, works), entry("b", true, never)}, Options{}, time.Minute)
+	answers := askFirst(t.Context(), []Entry{entry("a", true, works), entry("b", true, never)}, Options{}, time.Minute)
 	if len(answers) != 1 || answers[0].Name != "a" || time.Since(began) > 10*time.Second {
 		t.Errorf("%+v after %v", answers, time.Since(began))
 	}
@@ -58,11 +58,11 @@ func TestPick(t *testing.T) {
 		{"none of two that are not installed", []Entry{entry("a", true, missing), entry("b", true, missing)}, "", fail.QEMUMissing},
 		{"none of two", []Entry{entry("a", true, missing), entry("b", true, deaf)}, "", fail.DriverUnusable},
 	} {
-		if got, _ := Pick(askInTurn(t.Context(), c.entries, Options{}, 100*time.Millisecond)); got.Name != c.want {
-			t.Errorf("%s: in turn, it is %q", c.name, got.Name)
+		if got, _ := Pick(askFirst(t.Context(), c.entries, Options{}, 100*time.Millisecond)); got.Name != c.want {
+			t.Errorf("%s: of those asked first, it is %q", c.name, got.Name)
 		}
 		began := time.Now()
-		got, err := Pick(ask(t.Context(), c.entries, Options{}, 100*time.Millisecond))
+		got, err := Pick(ask(t.Context(), c.entries, Options{}, 100*time.Millisecond, func(Answer) bool { return false }))
 		if got.Name != c.want || (c.want == "") != fail.Is(err, c.kind) {
 			t.Errorf("%s: %q, %v", c.name, got.Name, err)
 		}
