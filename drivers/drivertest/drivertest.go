@@ -14,11 +14,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/home"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -50,21 +52,13 @@ const (
 	stopLimit = 2 * time.Minute
 )
 
-// DefaultImage is the node image that tests boot: DORY_TEST_ISO, or the one in the user's cache. It ends the test if
+// DefaultImage is the node image that tests boot: DORY_TEST_ISO, or the one that 'make artifacts' made. It ends the test if
 // there is none.
 func DefaultImage(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("DORY_TEST_ISO")
 	if path == "" {
-		cache := os.Getenv("XDG_CACHE_HOME")
-		if cache == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cache = filepath.Join(home, ".cache")
-		}
-		path = filepath.Join(cache, "dory", "artifacts", "node-amd64.iso")
+		path = home.Find().Artifact("node-" + runtime.GOARCH + ".iso")
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("no node image to boot: %v; 'make artifacts' builds it, or set DORY_TEST_ISO", err)
