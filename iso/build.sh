@@ -82,7 +82,9 @@ make_initrd() {
     install -m 755 "$here/initrd/init" "$dir/init"
     words "$here/initrd/modules" >"$dir/modules"
     head -c 1048576 /dev/zero >"$dir/zeros"
-    for name in $(words "$here/initrd/modules" "$here/initrd/modules-fallback"); do
+    local lists=("$here/initrd/modules" "$here/initrd/modules-fallback") own=$here/initrd/modules-fallback-$arch
+    [ ! -e "$own" ] || lists+=("$own")
+    for name in $(words "${lists[@]}"); do
         modprobe -d "$work/root" -S "$kernel" --show-depends "$name" | sed -n 's|^insmod .*\(kernel/[^ ]*\).*|\1|p'
     done | sort -u | while read -r path; do
         install -m 644 -D "$work/root/usr/lib/modules/$kernel/$path" "$to/$path"
