@@ -48,7 +48,7 @@ func deaf(t *testing.T) (uri string) {
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", path)
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
 	return "qemu+unix:///system?socket=" + filepath.ToSlash(path)
