@@ -10,7 +10,7 @@ BUNDLE             := $(ARTIFACTS)/bundle-$(KUBERNETES_VERSION)-$(ARCH).img
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GO      := CGO_ENABLED=0 go
 # Real VMs under emulation on a loaded machine: generous, and one limit for all of them.
-VM_TEST_TIMEOUT ?= 60m
+VM_TEST_TIMEOUT ?= 80m
 
 .PHONY: help
 help: ## list these targets
