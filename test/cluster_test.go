@@ -48,12 +48,7 @@ func TestCluster(t *testing.T) {
 	d.expect(7, commandLimit, "status")
 	t.Log(d.expect(0, startLimit, "start", "--addons", "metrics-server").stderr)
 
-	part := func(name string, f func(t *testing.T, d *dory)) {
-		if t.Failed() {
-			return // what comes later stands on what came before
-		}
-		t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
-	}
+	part := d.parts(t)
 	part("node and system pods", nodeIsReady)
 	part("security", isClosed)
 	part("second start does nothing", secondStart)

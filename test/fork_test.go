@@ -30,11 +30,7 @@ func TestForks(t *testing.T) {
 	if !strings.Contains(r.stderr, "Forking the template") || strings.Contains(r.stderr, "Freezing") {
 		t.Errorf("the second start did not just fork: %s", r.stderr)
 	}
-	part := func(name string, f func(t *testing.T, d *dory)) {
-		if !t.Failed() {
-			t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
-		}
-	}
+	part := d.parts(t)
 	for _, profile := range []string{"one", "two"} {
 		if r := d.run(commandLimit, "-p", profile, "status"); r.code != 0 {
 			t.Errorf("status of %s: exit %d\n%s%s", profile, r.code, r.stdout, r.stderr)

@@ -65,6 +65,16 @@ func newDory(t *testing.T) *dory {
 	return d
 }
 
+// parts returns what runs the parts of a long test, until one fails: what comes later stands on what came before.
+func (d *dory) parts(t *testing.T) func(name string, f func(t *testing.T, d *dory)) {
+	return func(name string, f func(t *testing.T, d *dory)) {
+		if t.Failed() {
+			return
+		}
+		t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
+	}
+}
+
 // result is what a command printed and how it ended.
 type result struct {
 	stdout, stderr string

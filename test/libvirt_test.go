@@ -36,12 +36,7 @@ func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) {
 	d.env = append(d.env, "DORY_DRIVER=kvm2", "DORY_KVM_QEMU_URI="+daemon.URI)
 	started := d.expect(0, startLimit, "start")
 	t.Logf("%v\n%s", started.took, started.stderr)
-	part := func(name string, f func(t *testing.T, d *dory)) {
-		if t.Failed() {
-			return
-		}
-		t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
-	}
+	part := d.parts(t)
 	part("node and system pods", nodeIsReady)
 	part("security", isClosed)
 	part("second start does nothing", func(t *testing.T, d *dory) {

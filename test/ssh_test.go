@@ -53,12 +53,7 @@ func TestServer(t *testing.T) {
 		"DORY_SSH_KEY="+s.KeyFile, "DORY_APISERVER_PORT="+strconv.Itoa(port))
 	t.Log(d.expect(0, startLimit, "start").stderr)
 
-	part := func(name string, f func(t *testing.T, d *dory)) {
-		if t.Failed() {
-			return
-		}
-		t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
-	}
+	part := d.parts(t)
 	part("node and system pods", nodeIsReady)
 	part("security", isClosed)
 	part("second start does nothing", func(t *testing.T, d *dory) {
