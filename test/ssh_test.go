@@ -12,17 +12,18 @@ import (
 )
 
 // inventory is everything about the server that must be the same when a cluster has come and gone, in sections: files with
-// owner, mode and content; units; mounts; network links and netfilter rules; kernel variables; processes.
+// owner, mode and content; units; mounts; network links and netfilter rules; kernel variables; processes. What a program of
+// the machine's own notes of its work (journal, systemd, /run/mount of mount) is left out.
 func inventory(t *testing.T, s *server.Server) map[string]string {
 	t.Helper()
 	const script = `
 echo "== files"
 find / -xdev \( -path /tmp -o -path /var/log/journal -o -path /var/lib/systemd -o -path /root/.cache \) -prune -o -printf '%p %U:%G %m %l\n' | sort
 find /var -xdev \( -path /var/log/journal -o -path /var/lib/systemd -o -path /var/tmp \) -prune -o -printf '%p %U:%G %m %l\n' | sort
-find /run -xdev \( -path /run/systemd -o -path /run/log \) -prune -o -printf '%p\n' | sort
+find /run -xdev \( -path /run/systemd -o -path /run/log -o -path /run/mount \) -prune -o -printf '%p\n' | sort
 find /etc /usr/local /root /opt -xdev -type f -exec sha256sum {} + | sort
 echo "== units"
-systemctl list-unit-files --plain --no-legend; systemctl list-units --plain --no-legend --type service,target,slice | sed 's/  */ /g' | grep -v ^session | sort
+(systemctl list-unit-files --plain --no-legend; systemctl list-units --plain --no-legend --type service,target,slice) | sed 's/  */ /g' | grep -v ^session | sort
 echo "== mounts"
 cut -d' ' -f 1-3 /proc/mounts | sort
 echo "== network"
