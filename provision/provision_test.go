@@ -40,6 +40,7 @@ func find(t *testing.T, files []file, path string) file {
 	return files[i]
 }
 
+// A user's flag comes last: of two with the same name, that one counts.
 func TestExtraFlagsReachTheirUnitOnly(t *testing.T) {
 	s := settings()
 	s.ExtraConfig = []string{"apiserver.event-ttl=2h", `kubelet.node-labels=a=b c$d%e"f`}
@@ -49,10 +50,10 @@ func TestExtraFlagsReachTheirUnitOnly(t *testing.T) {
 	}
 	api := string(find(t, files, "/etc/systemd/system/kube-apiserver.service").content)
 	kubelet := string(find(t, files, "/etc/systemd/system/kubelet.service").content)
-	if !strings.Contains(api, `"--event-ttl=2h" \`) || strings.Contains(kubelet, "event-ttl") {
+	if !strings.Contains(api, "--v=0 \\\n    \"--event-ttl=2h\"\nRestart=") || strings.Contains(kubelet, "event-ttl") {
 		t.Errorf("event-ttl is not where it belongs:\n%s\n%s", api, kubelet)
 	}
-	if want := `"--node-labels=a=b c$$d%%e\"f" \`; !strings.Contains(kubelet, want) {
+	if want := `"--node-labels=a=b c$$d%%e\"f"`; !strings.Contains(kubelet, want) {
 		t.Errorf("no %s in\n%s", want, kubelet)
 	}
 }

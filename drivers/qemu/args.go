@@ -50,7 +50,7 @@ func arguments(s setup, control int) []string {
 		// Neither the user's qemu.conf nor QEMU's default floppy, CD-ROM, network card and monitor.
 		"-no-user-config", "-nodefaults", "-display", "none",
 		"-machine", machineOptions(s),
-		"-accel", accelOptions(s.Accel),
+		"-accel", accelOptions(s.Accel, s.Load != nil),
 		"-cpu", cpuModel(s.Accel),
 		"-smp", fmt.Sprintf("cpus=%d,sockets=1,cores=%d,threads=1", m.CPUs, m.CPUs),
 		// Memory as an object with a name: templates and forks have it in a file instead, which no guest can tell.
@@ -111,10 +111,21 @@ func memoryOptions(m memory, mib int64) string {
 	return fmt.Sprintf("memory-backend-file,id=mem,size=%dM,mem-path=%s,share=%s", mib, escape(m.File), share)
 }
 
-func accelOptions(accel string) string {
+// translations bounds what QEMU keeps of translated code, in MiB: it would keep up to 1024 and throw nothing away before. A
+// boot is as fast with half of that. A guest that goes on takes 260 MiB less after a minute with 256 and is as fast, where
+// with 128 its first pod takes half as long again.
+func translations(goesOn bool) string {
+	if goesOn {
+		return ",tb-size=256"
+	}
+	return ",tb-size=512"
+}
+
+// accelOptions: goesOn says that the guest does not boot.
+func accelOptions(accel string, goesOn bool) string {
 	switch accel {
 	case tcg:
-		return "tcg,thread=multi" // one host thread per vCPU; the default of most hosts, and said for the others
+		return "tcg,thread=multi" + translations(goesOn) // one host thread per vCPU; the default of most hosts, and said for the others
 	case whpx:
 		return "whpx,kernel-irqchip=off" // Hyper-V's interrupt controller loses MSIs of q35 devices
 	default:

@@ -63,7 +63,7 @@ func canaryArguments(accel, kernel, initrd string) []string {
 	return []string{
 		"-no-user-config", "-nodefaults", "-display", "none",
 		"-machine", "q35,smm=off,vmport=off,sata=off,smbus=off,hpet=off",
-		"-accel", accelOptions(accel), "-cpu", cpuModel(accel), "-smp", "2", "-m", "512",
+		"-accel", accelOptions(accel, false), "-cpu", cpuModel(accel), "-smp", "2", "-m", "512",
 		"-serial", "stdio", "-no-reboot",
 		"-kernel", kernel, "-initrd", initrd,
 		"-append", CanaryCmdline,

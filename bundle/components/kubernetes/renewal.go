@@ -16,8 +16,8 @@ import (
 const accountVariable = "DORY_ACCOUNT_KEY"
 
 // Client certificates need no help: upstream reads their files for every new connection, and lets go of old connections
-// after five minutes, by which time nobody waits. The authorities' files are read every second, by the change that the
-// bundle's build makes to client-go.
+// after five minutes, by which time nobody waits. The authorities' files are read every second, and what comes after a new one
+// goes over new connections, by the changes that the bundle's build makes to client-go.
 
 // prepareRenewal makes a component take new keys and certificates while it runs, where upstream's would not.
 func prepareRenewal(component string) error {
