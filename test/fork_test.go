@@ -179,6 +179,10 @@ func podsWork(t *testing.T, d *dory) {
 			t.Errorf("%s: a new pod is told to trust another CA than the cluster's", profile)
 		}
 		d.kubectlOf(profile, "logs", "deploy/web")
+		// Nor does a component show the certificate that it had in the template.
+		if failed := d.kubectlOf(profile, "get", "events", "-A", "--field-selector", "reason=FailedScheduling"); failed != "" {
+			t.Errorf("%s: %s", profile, failed)
+		}
 	}
 }
 
