@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/dorykube/dory/internal/fail"
@@ -19,9 +20,9 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 	}
 	f := m.files(name)
 	if _, err := os.Lstat(f.dir); os.IsNotExist(err) {
-		existed, err := m.deleteOwned(ctx, f)
+		found, err := m.deleteOwned(ctx, f.path(machineDir))
 		// What a delete that was cut short has left last.
-		return existed, errors.Join(err, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files()))
+		return len(found) > 0, errors.Join(err, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files()))
 	}
 	h, err := m.hold(ctx, name, "delete")
 	if err != nil {
@@ -62,7 +63,7 @@ func (h *held) noteDeleting() {
 func (h *held) removeMachine(ctx context.Context) error {
 	intent, found := h.files.findMachine(h.name)
 	if !found {
-		if _, err := h.deleteOwned(ctx, h.files); err != nil {
+		if _, err := h.deleteOwned(ctx, h.files.path(machineDir)); err != nil {
 			return err
 		}
 		if entries, err := os.ReadDir(h.files.path(machineDir)); err == nil && len(entries) > 0 {
@@ -122,7 +123,8 @@ func (h *held) removeFiles() error {
 	return hostError(err, "remove the cluster's directory")
 }
 
-// DeleteAll deletes all clusters. One that cannot be deleted keeps no other from it.
+// DeleteAll deletes all clusters, and what drivers still have of clusters without a directory. One that cannot be deleted
+// keeps no other from it.
 func (m *Manager) DeleteAll(ctx context.Context) (deleted []string, err error) {
 	names, err := m.Names()
 	if err != nil {
@@ -136,7 +138,8 @@ func (m *Manager) DeleteAll(ctx context.Context) (deleted []string, err error) {
 		}
 		deleted = append(deleted, name)
 	}
-	return deleted, errors.Join(failures...)
+	lost, err := m.deleteOwned(ctx, filepath.Join(m.Dirs.State, clustersDir))
+	return append(deleted, lost...), errors.Join(append(failures, err)...)
 }
 
 // Purge removes all that dory keeps on this computer but clusters, of which there must be none: configuration, cache,

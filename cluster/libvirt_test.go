@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/dorykube/dory/drivers"
@@ -70,7 +71,8 @@ func (o ownerDriver) Owned(_ context.Context, dir string) ([]drivers.Machine, er
 	return o.owned(o.uri, dir)
 }
 
-// Without a directory, delete removes what drivers find by its mark; one that cannot say keeps it from nothing.
+// Without a directory, delete and delete --all remove what drivers find by its mark; one that cannot say keeps them from
+// nothing.
 func TestDeleteOfWhatNoRecordTellsOf(t *testing.T) {
 	w := newWorld(t)
 	m := w.manager()
@@ -81,12 +83,16 @@ func TestDeleteOfWhatNoRecordTellsOf(t *testing.T) {
 				if uri != "qemu:///system" {
 					return nil, errors.New("it hangs")
 				}
-				if asked != dir {
+				if !strings.HasPrefix(dir, asked) {
 					return nil, nil
 				}
 				return []drivers.Machine{{Name: "lost", UUID: newUUID(), Dir: dir}}, nil
 			}}
 		}}, nil
+	}
+	deleted, err := m.DeleteAll(t.Context())
+	if err != nil || len(deleted) != 1 || deleted[0] != "lost" || w.count("delete") != 1 {
+		t.Errorf("delete --all: %v, %v", deleted, err)
 	}
 	for name, want := range map[string]bool{"lost": true, "never": false} {
 		before := w.count("delete")

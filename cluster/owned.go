@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -16,12 +17,13 @@ import (
 // ownedLimit is how long a driver may take to say what it has of a cluster that no record tells of.
 const ownedLimit = 3 * time.Second
 
-// deleteOwned deletes the machines of a cluster that no file tells of any more: drivers that mark what they make find it. It
-// says whether there was anything. A hypervisor that was named with --kvm-qemu-uri is only asked if the environment names it.
-func (m *Manager) deleteOwned(ctx context.Context, f files) (existed bool, err error) {
+// deleteOwned deletes the machines with a directory in dir, or there itself, that no file tells of any more: drivers that mark
+// what they make find them. It names the clusters that they were. A hypervisor that was named with --kvm-qemu-uri is only
+// asked if the environment names it.
+func (m *Manager) deleteOwned(ctx context.Context, dir string) (clusters []string, err error) {
 	entry, err := m.parts.driver(libvirt.Name)
 	if err != nil {
-		return false, nil // a computer without it
+		return nil, nil // a computer without it
 	}
 	uris := []string{libvirt.DefaultURI, libvirt.SessionURI}
 	if named := os.Getenv(EnvName("kvm-qemu-uri")); named != "" && !slices.Contains(uris, named) {
@@ -37,18 +39,18 @@ func (m *Manager) deleteOwned(ctx context.Context, f files) (existed bool, err e
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, ownedLimit)
-		found, err := owner.Owned(limited, f.path(machineDir))
+		found, err := owner.Owned(limited, dir)
 		cancel()
 		if ctx.Err() != nil {
-			return existed, ctx.Err()
+			return clusters, ctx.Err()
 		}
 		if err != nil { // a daemon that hangs, most likely in a home that has nothing to do with it
-			progress.From(ctx).Warn(fmt.Sprintf("whether libvirt at %s has something of the cluster could not be found out: %v", uri, err))
+			progress.From(ctx).Warn(fmt.Sprintf("whether libvirt at %s has something of it could not be found out: %v", uri, err))
 		}
 		for _, machine := range found {
-			existed = true
+			clusters = append(clusters, filepath.Base(filepath.Dir(machine.Dir)))
 			failures = append(failures, driver.Delete(ctx, machine))
 		}
 	}
-	return existed, errors.Join(failures...)
+	return clusters, errors.Join(failures...)
 }

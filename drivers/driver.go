@@ -72,8 +72,8 @@ type (
 	}
 	// Owner is a driver whose machines can be found again without a record of them.
 	Owner interface {
-		// Owned are the machines that were made with this directory. Of each, only what Delete needs is filled in. Where the
-		// driver does not work, there are none.
+		// Owned are the machines that were made with this directory or with one below it. Of each, only what Delete needs is
+		// filled in. Where the driver does not work, there are none.
 		Owned(ctx context.Context, dir string) ([]Machine, error)
 	}
 	// Fingerprinter is a driver that can name everything of its own that shapes a frozen machine: the hypervisor's

@@ -63,16 +63,18 @@ func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) {
 	})
 	part("delete", deleteLeavesNothing)
 	part("delete without the state directory", func(t *testing.T, d *dory) {
-		d.run(startLimit, "start", "--wait-timeout", "1s") // far enough for there to be a machine
-		if !strings.Contains(daemon.Virsh("list", "--all"), "dory-") {
-			t.Fatal("there is no machine")
-		}
-		if err := os.RemoveAll(filepath.Join(d.home, "state")); err != nil {
-			t.Fatal(err)
-		}
-		d.must(commandLimit, "delete")
-		if left := daemon.Left(); left != "" {
-			t.Errorf("left behind:\n%s", left)
+		for _, verb := range [][]string{{"delete"}, {"delete", "--all"}} {
+			d.run(startLimit, "start", "--wait-timeout", "1s") // far enough for there to be a machine
+			if !strings.Contains(daemon.Virsh("list", "--all"), "dory-") {
+				t.Fatal("there is no machine")
+			}
+			if err := os.RemoveAll(filepath.Join(d.home, "state")); err != nil {
+				t.Fatal(err)
+			}
+			d.must(commandLimit, verb...)
+			if left := daemon.Left(); left != "" {
+				t.Errorf("%v left behind:\n%s", verb, left)
+			}
 		}
 	})
 }

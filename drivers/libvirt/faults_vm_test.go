@@ -262,6 +262,9 @@ func foundByMark(r *rig) {
 	if len(found) != 1 || found[0].UUID != m.UUID || found[0].Name != m.Name {
 		r.Fatalf("found %+v", found)
 	}
+	if below, err := r.driver.Owned(r.Context(), filepath.Dir(m.Dir)); err != nil || len(below) != 1 {
+		r.Errorf("found %+v, %v below", below, err)
+	}
 	if others, err := r.driver.Owned(r.Context(), m.Dir+"2"); err != nil || len(others) != 0 {
 		r.Errorf("found %+v, %v", others, err)
 	}

@@ -3,14 +3,16 @@ package libvirt
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"strings"
 
 	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
 )
 
-// Owned are the machines that libvirt has of a directory: by their marks, whether or not anything is left in it. Of a
-// machine, only what Delete needs is filled in.
+// Owned are the machines that libvirt has of a directory and of those below it: by their marks, whether or not anything is
+// left in them. Of a machine, only what Delete needs is filled in.
 func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine, err error) {
 	at, err := parse(d.options.URI)
 	if err != nil || at.session && at.local() && !exists(at.socketPath(domains)) && !exists(at.socketPath(monolith)) {
@@ -22,7 +24,7 @@ func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine
 		seen := map[string]bool{}
 		for _, definition := range definitions {
 			is, ok := readMark(definition)
-			if !ok || is.Dir != dir || seen[is.UUID] {
+			if !ok || !within(dir, is.Dir) || seen[is.UUID] {
 				continue
 			}
 			seen[is.UUID] = true
@@ -34,6 +36,10 @@ func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine
 		return nil, nil // so nothing was made there
 	}
 	return found, err
+}
+
+func within(dir, path string) bool {
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
 func exists(path string) bool {

@@ -74,7 +74,7 @@ func alone(t *testing.T) {
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(err, fail.As(err).Evidence)
 	}
 }
 

@@ -110,12 +110,13 @@ func (c *Client) session(ctx context.Context) (*ssh.Session, error) {
 	}
 }
 
-// command is what the machine is told to run: a user's own shell stays that user's.
+// command is what the machine is told to run: a user's own shell stays that user's. Programs for root are not in
+// the path that everybody has, and sudo adds them only where it is told to.
 func (c *Client) command(shell string) string {
 	if !c.sudo || shell == "" {
 		return shell
 	}
-	return `sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" sh -c '` + strings.ReplaceAll(shell, "'", `'\''`) + "'"
+	return `sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" sh -c '` + strings.ReplaceAll(shell, "'", `'\''`) + "'"
 }
 
 // runSession starts the command, or a login shell if there is none, and waits for its end.

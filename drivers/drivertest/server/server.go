@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -85,6 +86,11 @@ func (s *Server) Port() int { return s.Status.HostPort("ssh") }
 // Run runs a command as root, not by way of the driver under test, and returns what it printed.
 func (s *Server) Run(t *testing.T, command string) string {
 	t.Helper()
+	return s.pipe(t, nil, command)
+}
+
+func (s *Server) pipe(t *testing.T, stdin io.Reader, command string) string {
+	t.Helper()
 	config := &ssh.ClientConfig{User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.Signer)}, Timeout: 10 * time.Second,
 		HostKeyCallback: ssh.InsecureIgnoreHostKey()} // a VM of this test, on this computer
 	var client *ssh.Client
@@ -100,6 +106,7 @@ func (s *Server) Run(t *testing.T, command string) string {
 	defer client.Close()
 	session, err := client.NewSession()
 	must(t, err)
+	session.Stdin = stdin
 	out, err := session.CombinedOutput(command)
 	if err != nil {
 		t.Fatalf("%s: %v: %s", command, err, out)
