@@ -26,6 +26,14 @@ func (a *app) configCommand() *cobra.Command {
 			RunE: func(_ *cobra.Command, args []string) error { return a.unsetConfig(args[0]) }},
 		&cobra.Command{Use: "view", Short: "Print what a new cluster would be, and where each value comes from", Args: noArgs,
 			RunE: func(*cobra.Command, []string) error { return a.viewConfig() }},
+		&cobra.Command{Use: "schema", Short: "Print the JSON Schema of the file that --config names, for editors", Args: noArgs,
+			RunE: func(*cobra.Command, []string) error {
+				schema, err := cluster.Schema()
+				if err == nil {
+					_, err = fmt.Fprintf(a.Out, "%s\n", schema)
+				}
+				return err
+			}},
 	)
 	return c
 }
