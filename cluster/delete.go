@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/dorykube/dory/internal/fail"
@@ -20,9 +19,9 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 	}
 	f := m.files(name)
 	if _, err := os.Lstat(f.dir); os.IsNotExist(err) {
-		found, err := m.deleteOwned(ctx, f.path(machineDir))
+		existed, err := m.deleteOwned(ctx, f)
 		// What a delete that was cut short has left last.
-		return len(found) > 0, errors.Join(err, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files()))
+		return existed, errors.Join(err, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files()))
 	}
 	h, err := m.hold(ctx, name, "delete")
 	if err != nil {
@@ -63,7 +62,7 @@ func (h *held) noteDeleting() {
 func (h *held) removeMachine(ctx context.Context) error {
 	intent, found := h.files.findMachine(h.name)
 	if !found {
-		if _, err := h.deleteOwned(ctx, h.files.path(machineDir)); err != nil {
+		if _, err := h.deleteOwned(ctx, h.files); err != nil {
 			return err
 		}
 		if entries, err := os.ReadDir(h.files.path(machineDir)); err == nil && len(entries) > 0 {
@@ -130,16 +129,16 @@ func (m *Manager) DeleteAll(ctx context.Context) (deleted []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var failures []error
-	for _, name := range names {
+	lost, err := m.lostNames(ctx)
+	failures := []error{err}
+	for _, name := range append(names, lost...) {
 		if _, err := m.Delete(ctx, name); err != nil {
 			failures = append(failures, err)
 			continue
 		}
 		deleted = append(deleted, name)
 	}
-	lost, err := m.deleteOwned(ctx, filepath.Join(m.Dirs.State, clustersDir))
-	return append(deleted, lost...), errors.Join(append(failures, err)...)
+	return deleted, errors.Join(failures...)
 }
 
 // Purge removes all that dory keeps on this computer but clusters, of which there must be none: configuration, cache,

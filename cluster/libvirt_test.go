@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -89,6 +90,20 @@ func TestDeleteOfWhatNoRecordTellsOf(t *testing.T) {
 				return []drivers.Machine{{Name: "lost", UUID: newUUID(), Dir: dir}}, nil
 			}}
 		}}, nil
+	}
+	if err := os.MkdirAll(m.files("lost").dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h, err := m.hold(t.Context(), "lost", "start")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if deleted, err := m.DeleteAll(t.Context()); err == nil || len(deleted) != 0 || w.count("delete") != 0 {
+		t.Errorf("delete --all of what another dory works on: %v, %v", deleted, err)
+	}
+	h.release()
+	if err := os.RemoveAll(m.files("lost").dir); err != nil {
+		t.Fatal(err)
 	}
 	deleted, err := m.DeleteAll(t.Context())
 	if err != nil || len(deleted) != 1 || deleted[0] != "lost" || w.count("delete") != 1 {

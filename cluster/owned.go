@@ -17,10 +17,15 @@ import (
 // ownedLimit is how long a driver may take to say what it has of a cluster that no record tells of.
 const ownedLimit = 3 * time.Second
 
-// deleteOwned deletes the machines with a directory in dir, or there itself, that no file tells of any more: drivers that mark
-// what they make find them. It names the clusters that they were. A hypervisor that was named with --kvm-qemu-uri is only
-// asked if the environment names it.
-func (m *Manager) deleteOwned(ctx context.Context, dir string) (clusters []string, err error) {
+// ownedMachine is a machine that a driver found by its own mark.
+type ownedMachine struct {
+	drivers.Machine
+	driver drivers.Driver
+}
+
+// owned are the machines whose directory is dir or lies below it, by the marks of drivers that mark what they make. A
+// hypervisor that was named with --kvm-qemu-uri is only asked if the environment names it.
+func (m *Manager) owned(ctx context.Context, dir string) (all []ownedMachine, err error) {
 	entry, err := m.parts.driver(libvirt.Name)
 	if err != nil {
 		return nil, nil // a computer without it
@@ -29,7 +34,6 @@ func (m *Manager) deleteOwned(ctx context.Context, dir string) (clusters []strin
 	if named := os.Getenv(EnvName("kvm-qemu-uri")); named != "" && !slices.Contains(uris, named) {
 		uris = append(uris, named)
 	}
-	var failures []error
 	for _, uri := range uris {
 		options := m.driverOptions(m.logger(nil))
 		options.URI = uri
@@ -42,15 +46,37 @@ func (m *Manager) deleteOwned(ctx context.Context, dir string) (clusters []strin
 		found, err := owner.Owned(limited, dir)
 		cancel()
 		if ctx.Err() != nil {
-			return clusters, ctx.Err()
+			return nil, ctx.Err()
 		}
 		if err != nil { // a daemon that hangs, most likely in a home that has nothing to do with it
-			progress.From(ctx).Warn(fmt.Sprintf("whether libvirt at %s has something of it could not be found out: %v", uri, err))
+			progress.From(ctx).Warn(fmt.Sprintf("whether libvirt at %s has something below %s could not be found out: %v", uri, dir, err))
 		}
 		for _, machine := range found {
-			clusters = append(clusters, filepath.Base(filepath.Dir(machine.Dir)))
-			failures = append(failures, driver.Delete(ctx, machine))
+			all = append(all, ownedMachine{machine, driver})
 		}
 	}
-	return clusters, errors.Join(failures...)
+	return all, nil
+}
+
+// deleteOwned deletes the machines of a cluster that no file tells of any more. It says whether there was anything.
+func (m *Manager) deleteOwned(ctx context.Context, f files) (existed bool, err error) {
+	found, err := m.owned(ctx, f.path(machineDir))
+	failures := []error{err}
+	for _, machine := range found {
+		failures = append(failures, machine.driver.Delete(ctx, machine.Machine))
+	}
+	return len(found) > 0, errors.Join(failures...)
+}
+
+// lostNames are the clusters that have a machine and no directory. One that has a directory may be in another dory's hands.
+func (m *Manager) lostNames(ctx context.Context) (names []string, err error) {
+	found, err := m.owned(ctx, filepath.Join(m.Dirs.State, clustersDir))
+	for _, machine := range found {
+		dir := filepath.Dir(machine.Dir)
+		if _, err := os.Lstat(dir); os.IsNotExist(err) {
+			names = append(names, filepath.Base(dir))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
