@@ -27,15 +27,15 @@ var patches = []patch{
 	// its client certificates is a variable. A component of a forked cluster, whose certificates all change at once, could
 	// not reach the API server, nor metrics-server the kubelet, in between. See bundle/components/kubernetes/renewal.go.
 	{inTouch, "k8s.io/client-go", "transport/ca_rotation.go", "caRefreshDuration:    5 * time.Minute,", "caRefreshDuration:    time.Second,"},
-	// The transport that it makes for a new authority shares the connections of the old one: what is asked next goes out with
-	// the certificate of the template, is refused, and is tried again later, a pod's binding after more than a second. With
-	// connections of its own, watches go on over the old ones, and everything new over a new one.
-	{inTouch, "k8s.io/client-go", "transport/ca_rotation.go", "newTransport := h.transport.Clone()\n",
-		"newTransport := h.transport.Clone()\n\tnewTransport.TLSNextProto = nil\n\tutilnet.SetTransportDefaults(newTransport)\n"},
 	// And it does so in RoundTrip only. 'kubectl exec' unwraps the transport and dials by itself, so the API server went on
 	// asking for the kubelet of the template, until somebody happened to ask for logs.
 	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/ca_rotation.go",
 		"\th.mu.RLock()\n\tdefer h.mu.RUnlock()\n\n\treturn h.transport\n", "\treturn h.getTransport(context.Background())\n"},
+	// The transport that client-go makes for a new authority shares the connections of the old one: what is asked next goes out with
+	// the certificate of the template, is refused, and is tried again later, a pod's binding after more than a second. With
+	// connections of its own, watches go on over the old ones, and everything new over a new one.
+	{inTouch, "k8s.io/client-go", "transport/ca_rotation.go", "newTransport := h.transport.Clone()\n",
+		"newTransport := h.transport.Clone()\n\tnewTransport.TLSNextProto = nil\n\tutilnet.SetTransportDefaults(newTransport)\n"},
 	// A client certificate that is found changed during a handshake closed all connections, the one of that handshake too:
 	// whoever came first after a fork failed. The handshake takes it, and the period closes what is old.
 	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/cert_rotation.go", "return c.loadClientCert()", "return c.reload(nil)"},

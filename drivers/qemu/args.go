@@ -125,7 +125,8 @@ func translations(goesOn bool) string {
 func accelOptions(accel string, goesOn bool) string {
 	switch accel {
 	case tcg:
-		return "tcg,thread=multi" + translations(goesOn) // one host thread per vCPU; the default of most hosts, and said for the others
+		// One host thread per vCPU: the default of most hosts, and said for the others.
+		return "tcg,thread=multi" + translations(goesOn)
 	case whpx:
 		return "whpx,kernel-irqchip=off" // Hyper-V's interrupt controller loses MSIs of q35 devices
 	default:

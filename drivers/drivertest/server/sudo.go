@@ -27,7 +27,7 @@ func (s *Server) AddSudoer(t *testing.T, name string) {
 			files = append(files, word)
 		}
 	}
-	archive, err := exec.Command("tar", append([]string{"-C", "/", "-ch", "--hard-dereference"}, relative(files)...)...).Output()
+	archive, err := exec.Command("tar", append([]string{"-C", "/", "-ch", "--hard-dereference"}, fromRoot(files)...)...).Output()
 	must(t, err)
 	s.pipe(t, bytes.NewReader(archive), "tar -C / -xp --skip-old-files")
 	s.Run(t, strings.ReplaceAll(`set -e
@@ -42,9 +42,10 @@ chmod -R go= /home/NAME
 setpriv --reuid 4321 --regid 4321 --clear-groups sudo -n true`, "NAME", name))
 }
 
-func relative(paths []string) (relative []string) {
+// fromRoot are absolute paths as tar -C / wants them.
+func fromRoot(paths []string) (names []string) {
 	for _, path := range paths {
-		relative = append(relative, strings.TrimPrefix(path, "/"))
+		names = append(names, strings.TrimPrefix(path, "/"))
 	}
-	return relative
+	return names
 }
