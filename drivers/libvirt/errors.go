@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -47,10 +48,13 @@ func lost(err error) bool {
 	return errors.Is(err, libvirt.ErrInterrupted) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || cut(err)
 }
 
-// busy: the pool has something to do that nobody waits for, such as looking at what was uploaded.
+// busy: the pool has something to do that will end, such as looking at what was uploaded, or another upload of the same.
 func busy(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "has asynchronous jobs running") || strings.Contains(err.Error(), "is still being allocated"))
+	return err != nil && busyWords.MatchString(err.Error())
 }
+
+// busyWords are those of libvirt's storage driver; the code that comes with them has many meanings.
+var busyWords = regexp.MustCompile("has asynchronous jobs running|is still being allocated|volume '.*' is still in use")
 
 // restartLimit is how long a daemon that was there may be away.
 const restartLimit = 15 * time.Second

@@ -42,6 +42,25 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestBusy has libvirt's words for a pool that needs only a moment, and for what no waiting mends.
+func TestBusy(t *testing.T) {
+	for text, want := range map[string]bool{
+		"internal error: pool 'dory' has asynchronous jobs running.":                               true,
+		"Requested operation is not valid: volume 'dory-image-14e7970e' is still being allocated.": true,
+		"Requested operation is not valid: volume 'dory-image-14e7970e' is still in use.":          true,
+		"Requested operation is not valid: domain is still in use.":                                false,
+		"cannot write: No space left on device":                                                    false,
+	} {
+		err := fmt.Errorf("fill volume: %w", libvirt.Error{Code: uint32(libvirt.ErrOperationInvalid), Message: text})
+		if busy(err) != want {
+			t.Errorf("%q: busy is %v", text, !want)
+		}
+	}
+	if busy(nil) {
+		t.Error("no error is busy")
+	}
+}
+
 // deaf listens, and answers nothing.
 func deaf(t *testing.T) (uri string) {
 	t.Helper()

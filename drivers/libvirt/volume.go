@@ -45,7 +45,7 @@ func createVolume(c *conversation, pool libvirt.StoragePool, name string, capaci
 }
 
 // upload puts a file into the pool, once for all machines. A volume begins empty and grows: as long as it is smaller than the
-// file, not all of it is there. Two uploads at once write the same, so neither harms the other.
+// file, not all of it is there. libvirt lets only one at a time fill it; the others are told that they are early (busy).
 func upload(c *conversation, pool libvirt.StoragePool, name, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
