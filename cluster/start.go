@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/atomicfile"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/kubeconfig"
 	"github.com/dorykube/dory/internal/progress"
@@ -213,7 +214,7 @@ func (s *start) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.files.path(sshKeyFile), private, 0o600); err != nil {
+	if err := atomicfile.Write(s.files.path(sshKeyFile), private, 0o600); err != nil {
 		return hostError(err, "write the login key")
 	}
 	s.record = &Record{

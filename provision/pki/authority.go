@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/dorykube/dory/internal/atomicfile"
 )
 
 // Authority is what a cluster's trust hangs on.
@@ -154,16 +156,7 @@ func loadPEM(path string) ([]byte, error) {
 }
 
 func write(dir, name string, content []byte) error {
-	temp, err := os.CreateTemp(dir, name+".tmp") // CreateTemp makes it 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(content)
-	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), filepath.Join(dir, name))
+	return atomicfile.Write(filepath.Join(dir, name), content, 0o600)
 }
 
 func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
