@@ -59,8 +59,13 @@ test-cross: ## build and vet for the other platforms
 	    GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... ; \
 	done
 
+.PHONY: previous
+previous: packages # the bundle that a test upgrades from
+	mkdir -p $(ARTIFACTS)
+	KUBERNETES_VERSION=v1.36.3 ARCH=$(ARCH) bundle/build.sh $(ARTIFACTS)/bundle-v1.36.3-$(ARCH).img
+
 .PHONY: test-vm
-test-vm: build artifacts ## tests on real VMs
+test-vm: build artifacts previous ## tests on real VMs
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
 
 .PHONY: torture

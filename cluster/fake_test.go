@@ -29,8 +29,10 @@ type world struct {
 	dirs   home.Dirs
 	mu     sync.Mutex
 	calls  []string
-	behind time.Duration           // the machines' clock
-	on     map[string]func() error // by the call's name: runs in place of what would be done
+	behind time.Duration // the machines' clock
+	// certificate is what API servers show, PEM; nil: a new one.
+	certificate []byte
+	on          map[string]func() error // by the call's name: runs in place of what would be done
 }
 
 func newWorld(t *testing.T) *world {
@@ -81,8 +83,8 @@ func (w *world) manager() *Manager {
 			return w.entry(), nil
 		},
 		ask: w.ask, askFirst: w.ask,
-		artifacts: func(home.Dirs, string) (artifacts, error) {
-			return artifacts{image: "image", bundle: "bundle", images: map[string]string{
+		artifacts: func(_ home.Dirs, version string) (artifacts, error) {
+			return artifacts{image: "image", bundle: "bundle " + version, images: map[string]string{
 				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")
 		},
 		dial: func(context.Context, sshrun.Config) (Node, error) { return fakeNode{}, w.call("dial") },
@@ -172,6 +174,8 @@ func (d fakeDriver) Start(ctx context.Context, m drivers.Machine) (drivers.Statu
 	return d.Status(ctx, m)
 }
 
+func (d fakeDriver) Grow(context.Context, drivers.Machine) error { return d.w.call("grow") }
+
 func (d fakeDriver) Stop(_ context.Context, m drivers.Machine, _ time.Duration) error {
 	return errors.Join(d.w.call("stop"), d.set(m, drivers.Stopped))
 }
@@ -209,6 +213,17 @@ type fakeAPI struct{ w *world }
 func (a fakeAPI) Ready(context.Context) error { return a.w.call("ready") }
 func (a fakeAPI) Clock(context.Context) (time.Time, error) {
 	return time.Now().Add(-a.w.behind), nil
+}
+func (a fakeAPI) Certificate(context.Context) ([]byte, error) {
+	if a.w.certificate != nil {
+		return a.w.certificate, nil
+	}
+	authority, err := pki.New()
+	if err != nil {
+		return nil, err
+	}
+	_, cert, _, err := authority.AdminKubeconfigAuth()
+	return cert, err
 }
 func (a fakeAPI) DeleteEvents(context.Context) error   { return nil }
 func (a fakeAPI) WaitReady(context.Context) error      { return nil }

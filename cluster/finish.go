@@ -40,7 +40,7 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 	if len(wait) == 0 {
 		holds = func() error { return client.Ready(limited) }
 	}
-	if holds() != nil {
+	if holds() != nil || s.certificatesDue(limited, client) {
 		return nil
 	}
 	if skew := clockSkew(limited, client); skew != 0 {
@@ -57,7 +57,30 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 	if started.Kubeconfig, err = kubeconfig.Use(s.name, started.Current); err != nil {
 		return nil
 	}
+	s.remind(ctx)
 	return started
+}
+
+// certificatesDue reports whether it is time for new certificates: here, or on the node, where all are as old as the API
+// server's. A server that does not say is not due.
+func (s *start) certificatesDue(ctx context.Context, client api) bool {
+	_, own, _, err := s.files.credentials()
+	if err != nil || pki.Due(own, time.Now()) {
+		return true
+	}
+	server, err := client.Certificate(ctx)
+	return err == nil && pki.Due(server, time.Now())
+}
+
+// nodeIsDue asks the API server of a machine that has gone on: it may have been saved a long time ago.
+func (s *start) nodeIsDue(ctx context.Context) bool {
+	client, err := s.client(s.apiAddress())
+	if err != nil {
+		return true
+	}
+	limited, cancel := context.WithTimeout(ctx, quickLook)
+	defer cancel()
+	return s.certificatesDue(limited, client)
 }
 
 // quickLook is how long it may take to find that nothing is to be done.
@@ -80,6 +103,7 @@ func (s *start) finish(ctx context.Context, authority *pki.Authority) (*Started,
 		return nil, err
 	}
 	s.record.Phase, s.record.Started = Made, time.Now()
+	s.remind(ctx)
 	return started, s.files.save(s.record)
 }
 

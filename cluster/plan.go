@@ -7,6 +7,7 @@ import (
 
 	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/size"
 )
 
 // Plan is what a start would do.
@@ -45,17 +46,21 @@ func (m *Manager) plan(name string, record *Record, wanted Wanted) (Plan, error)
 		p.Spec = wanted.Spec
 		return p, err
 	}
-	merged, err := m.merge(record.Spec, wanted)
+	have := record.Spec
+	if record.Upgrading != "" { // it goes on
+		have.KubernetesVersion = record.Upgrading
+	}
+	merged, err := m.merge(have, wanted)
 	if err != nil {
 		return p, err
 	}
-	p.Spec, p.Diffs = merged.Spec, diff(record.Spec, merged)
+	p.Spec, p.Diffs = merged.Spec, diff(have, merged)
 	switch {
-	case record.Phase == Making && hasChange(p.Diffs, Never):
+	case record.Phase == Making && (hasChange(p.Diffs, Upgrade) || slices.ContainsFunc(p.Diffs, Diff.fixed)):
 		p.Action = Recreate
 	case record.Phase == Making:
 		p.Action = Resume
-	case len(p.Diffs) == 0:
+	case len(p.Diffs) == 0 && record.Upgrading == "":
 		p.Action = Keep
 	default:
 		p.Action = Alter
@@ -125,10 +130,25 @@ func hasChange(diffs []Diff, c Change) bool {
 	return slices.ContainsFunc(diffs, func(d Diff) bool { return d.Setting.Change == c })
 }
 
+// fixed reports whether a cluster that exists cannot get what is wished.
+func (d Diff) fixed() bool {
+	switch d.Setting.Change {
+	case Never:
+		return true
+	case Grow:
+		from, err := size.Parse(d.From)
+		to, bad := size.Parse(d.To)
+		return err != nil || bad != nil || to < from
+	case Upgrade:
+		return number(d.To) < number(d.From)
+	}
+	return false
+}
+
 func refuseFixed(record *Record, diffs []Diff) error {
 	var lines []string
 	for _, d := range diffs {
-		if d.Setting.Change == Never {
+		if d.fixed() {
 			lines = append(lines, d.String())
 		}
 	}
@@ -138,19 +158,21 @@ func refuseFixed(record *Record, diffs []Diff) error {
 	return fail.New(fail.SpecConflict, "cluster %q exists, and this of it cannot be changed: %s", record.Name, strings.Join(lines, "; "))
 }
 
-// refuseRunning refuses what a machine gets when it boots.
-func refuseRunning(name string, diffs []Diff) error {
-	var lines []string
-	for _, d := range diffs {
-		if d.Setting.Change == AtBoot {
-			lines = append(lines, d.String())
-		}
+// when says when a change takes place.
+var when = map[Change]string{
+	AtBoot:    "when the machine boots next",
+	Grow:      "and the file system with it",
+	Upgrade:   "for which the machine boots anew",
+	Provision: "now, on the node",
+}
+
+// Plan is the change as a line of a plan.
+func (d Diff) Plan() string {
+	line := fmt.Sprintf("--%s: %s becomes %s", d.Setting.Key, orNone(d.From), orNone(d.To))
+	if when := when[d.Setting.Change]; when != "" {
+		line += ", " + when
 	}
-	if lines == nil {
-		return nil
-	}
-	return fail.New(fail.SpecConflict, "cluster %q runs, and this needs it to be stopped: %s", name, strings.Join(lines, "; ")).
-		WithAdvice("'dory stop -p %s', then the same start again", name)
+	return line
 }
 
 func (d Diff) String() string {

@@ -36,6 +36,8 @@ type Record struct {
 	Spec     Spec               `json:"spec"`     // what the cluster is, or is being made to be
 	Settings provision.Settings `json:"settings"` // what the node was provisioned with last
 	Machine  drivers.Machine    `json:"machine"`
+	// Upgrading is the version of Kubernetes that an upgrade has begun to put in the place of Spec's; empty: none has.
+	Upgrading string `json:"upgrading,omitempty"`
 	// Provisioned names what the node has been provisioned with, to the end; empty: it has not.
 	Provisioned string `json:"provisioned,omitempty"`
 	HostKey     string `json:"hostKey,omitempty"` // of the machine's SSH server; empty: never seen

@@ -17,7 +17,9 @@ type Change int
 
 const (
 	Never     Change = iota // the cluster must be made anew
-	AtBoot                  // the machine must be off, and gets it when it boots
+	AtBoot                  // the machine gets it when it boots
+	Grow                    // more of it is possible, while the machine runs; less is not
+	Upgrade                 // a newer one is possible, for which the machine boots; an older one is not
 	Provision               // the node is provisioned again, while it runs
 	PerRun                  // no part of the cluster
 )
@@ -60,10 +62,10 @@ var Settings = []Setting{
 	{"driver", "what makes the machine: auto, qemu, libvirt or ssh", Never, func(w *Wanted) any { return &w.Spec.Driver }},
 	{"cpus", "CPUs of the machine, or max", AtBoot, func(w *Wanted) any { return &w.Spec.CPUs }},
 	{"memory", "memory of the machine: 4g, 4096mb, ...", AtBoot, func(w *Wanted) any { return &w.Spec.Memory }},
-	{"disk-size", "largest size of the machine's disk", Never, func(w *Wanted) any { return &w.Spec.DiskSize }},
+	{"disk-size", "largest size of the machine's disk", Grow, func(w *Wanted) any { return &w.Spec.DiskSize }},
 	{"accel", "accelerator: auto, kvm, hvf, whpx or tcg", AtBoot, func(w *Wanted) any { return &w.Spec.Accel }},
 	{"nodes", "number of nodes", Never, func(w *Wanted) any { return &w.Spec.Nodes }},
-	{"kubernetes-version", "version of Kubernetes: " + strings.Join(Versions, ", "), Never, func(w *Wanted) any { return &w.Spec.KubernetesVersion }},
+	{"kubernetes-version", "version of Kubernetes: " + strings.Join(Versions, ", "), Upgrade, func(w *Wanted) any { return &w.Spec.KubernetesVersion }},
 	{"apiserver-port", "port of the API server, in the machine and on 127.0.0.1; 0 takes a free one", Never, func(w *Wanted) any { return &w.Spec.APIServerPort }},
 	{"apiserver-names", "further names in the API server's certificate", Provision, func(w *Wanted) any { return &w.Spec.APIServerNames }},
 	{"apiserver-ips", "further addresses in the API server's certificate", Provision, func(w *Wanted) any { return &w.Spec.APIServerIPs }},

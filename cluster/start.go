@@ -14,6 +14,7 @@ import (
 	"github.com/dorykube/dory/internal/kubeconfig"
 	"github.com/dorykube/dory/internal/progress"
 	"github.com/dorykube/dory/internal/sshrun"
+	"github.com/dorykube/dory/provision"
 	"github.com/dorykube/dory/provision/pki"
 )
 
@@ -79,6 +80,8 @@ var (
 	saveStep       = progress.Step{Name: "save", Title: "Saving the machine"}
 	stopStep       = progress.Step{Name: "stop", Title: "Stopping the machine"}
 	deleteStep     = progress.Step{Name: "delete", Title: "Deleting the cluster"}
+	growStep       = progress.Step{Name: "grow", Title: "Growing the disk and its file system"}
+	rollBackStep   = progress.Step{Name: "rollback", Title: "Going back to the previous Kubernetes"}
 	revertStep     = progress.Step{Name: "revert", Title: "Putting the previous settings back"}
 )
 
@@ -118,9 +121,6 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	if s.status, err = h.driver.Status(ctx, h.record.Machine); err != nil {
 		return nil, err
 	}
-	if s.status.State != drivers.Stopped && s.status.State != drivers.Absent && plan.Action == Alter {
-		return s, refuseRunning(h.name, plan.Diffs)
-	}
 	s.ran = s.status.State == drivers.Running
 	return s, nil
 }
@@ -144,6 +144,7 @@ func (s *start) run(ctx context.Context) (*Started, error) {
 	if done := s.nothingToDo(ctx); done != nil {
 		return done, nil
 	}
+	s.announce(ctx)
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -160,6 +161,14 @@ func (s *start) run(ctx context.Context) (*Started, error) {
 
 // fromNothing boots the machine and provisions it, as far as that has not been done; or lets it go on where it was saved.
 func (s *start) fromNothing(ctx context.Context) (*pki.Authority, error) {
+	authority, err := s.bootAndProvision(ctx)
+	if err != nil {
+		return nil, s.rollBack(ctx, err)
+	}
+	return authority, nil
+}
+
+func (s *start) bootAndProvision(ctx context.Context) (*pki.Authority, error) {
 	if err := s.makeMachine(ctx); err != nil {
 		return nil, err
 	}
@@ -168,10 +177,21 @@ func (s *start) fromNothing(ctx context.Context) (*pki.Authority, error) {
 		return nil, err
 	}
 	defer node.Close()
-	if s.status.Resumed && !s.changed {
+	if err := s.grow(ctx, node); err != nil {
+		return nil, err
+	}
+	if s.status.Resumed && !s.changed && !s.nodeIsDue(ctx) {
 		return authority, s.resumed(ctx, node, authority)
 	}
-	return authority, s.provision(ctx, node, authority)
+	if s.status.Resumed { // its clock stands where it stood
+		if err := provision.SetClock(ctx, node); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.provision(ctx, node, authority); err != nil {
+		return nil, err
+	}
+	return authority, s.endUpgrade(ctx, node)
 }
 
 // prepare checks what a machine is made from, makes way, and writes down what will be.
@@ -232,21 +252,29 @@ func (s *start) begin() error {
 // update writes down what becomes of a cluster that exists. A cluster that was ready once keeps the spec and settings
 // that it is known to work with, until it works with the new ones.
 func (s *start) update(ctx context.Context, running bool) error {
-	if running && hasChange(s.plan.Diffs, AtBoot) { // only a cluster that was never ready comes here
+	making := s.record.Phase == Making
+	if making && running && (hasChange(s.plan.Diffs, AtBoot) || hasChange(s.plan.Diffs, Grow)) { // there is nothing to keep it up for
 		if err := s.driver.Stop(ctx, s.record.Machine, 0); err != nil {
 			return err
 		}
-		s.status, s.ran = drivers.Status{State: drivers.Stopped}, false
-		running = false
+		s.status, s.ran, running = drivers.Status{State: drivers.Stopped}, false, false
+	}
+	if !making && s.plan.Spec.KubernetesVersion != s.record.Spec.KubernetesVersion {
+		var err error
+		if running, err = s.beginUpgrade(ctx, running); err != nil {
+			return err
+		}
 	}
 	machine := &s.record.Machine
 	if !running {
-		machine.CPUs, machine.Memory = s.plan.Spec.CPUs, int64(s.plan.Spec.Memory)
-		machine.Accel, machine.Ephemeral = s.plan.Spec.Accel, s.plan.Spec.Ephemeral
+		wanted := machineFor(s.plan.Spec, s.name, machine.UUID, machine.Dir)
+		machine.CPUs, machine.Memory, machine.Disk = wanted.CPUs, wanted.Memory, wanted.Disk
+		machine.Accel, machine.Ephemeral = wanted.Accel, wanted.Ephemeral
 		machine.Image, machine.Bundle = s.from.image, s.from.bundle
 	}
 	settings := provisionSettings(s.plan.Spec, s.from.images, network{s.record.Settings.NodeIP, s.record.Settings.HostIP})
-	if s.record.Phase == Making {
+	settings.Ephemeral = machine.Ephemeral // etcd as its disk
+	if making {
 		s.record.Spec, s.record.Settings = s.plan.Spec, settings
 		return s.files.save(s.record)
 	}

@@ -52,6 +52,7 @@ type api interface {
 	Get(ctx context.Context, path string) (string, error)
 	DeleteEvents(ctx context.Context) error
 	Clock(ctx context.Context) (time.Time, error)
+	Certificate(ctx context.Context) ([]byte, error)
 }
 
 // artifacts are the node image and the bundle that a machine is made from.

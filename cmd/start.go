@@ -165,7 +165,7 @@ func (a *app) printPlan(p cluster.Plan) error {
 	}
 	fmt.Fprintf(a.Out, "cluster %s: %s\n", p.Cluster, p.Action)
 	for _, d := range p.Diffs {
-		fmt.Fprintf(a.Out, "  change %s\n", d)
+		fmt.Fprintf(a.Out, "  change %s\n", d.Plan())
 	}
 	return printSpec(a.Out, p.Spec, p.Sources)
 }

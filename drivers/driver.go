@@ -50,6 +50,11 @@ type (
 		Pause(ctx context.Context, m Machine) error
 		Unpause(ctx context.Context, m Machine) error
 	}
+	// Grower is a driver that can make the disk of a running machine larger. Of the file system on it it knows nothing.
+	Grower interface {
+		// Grow gives the disk the size m.Disk, unless it has that or more. A machine that is off gets it from Create.
+		Grow(ctx context.Context, m Machine) error
+	}
 	// Freezer is a driver that can halt a running machine whose Freezable is set and move its memory, device state and disk
 	// into a directory, ending the machine. What is there afterwards is never run itself, only forked, any number of times.
 	Freezer interface {

@@ -120,26 +120,56 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	has, due, err := n.installed(ctx)
+	if err != nil {
+		return "", err
+	}
+	if has == stamp && !due {
+		return "unchanged", n.mountBundle(ctx)
+	}
 	files, links := append(static, secrets...), append(unitLinks(static, n.settings.Borrowed), toolLinks()...)
 	tar, err := archive(files, links)
 	if err != nil {
 		return "", err
 	}
-	var out bytes.Buffer
 	script := fmt.Sprintf(installScript, stampFile, stamp)
 	if n.settings.Borrowed {
 		script = listScript(files, links) + script
 	}
-	if err := n.Run(ctx, Cmd{Shell: script, Stdin: bytes.NewReader(tar), Stdout: &out}); err != nil {
+	if err := n.Run(ctx, Cmd{Shell: script, Stdin: bytes.NewReader(tar)}); err != nil {
 		return "", guestError(fail.GuestCommand, err, "put files onto the node")
 	}
-	return strings.TrimSpace(out.String()), nil
+	switch has {
+	case "":
+		return "", nil
+	case stamp:
+		return "certificates renewed", nil
+	}
+	return "changed", nil
 }
 
 // stampFile says on the node which files it has.
 const stampFile = "/var/lib/dory/files.stamp"
 
-// filesStamp names what is installed. Certificates are new each time; what they hang on is not.
+// installed asks the node for the stamp of the files that it has, empty for none, and whether its certificates are due.
+func (n *node) installed(ctx context.Context) (stamp string, due bool, err error) {
+	var out bytes.Buffer
+	if err := n.Run(ctx, Cmd{Shell: "cat " + stampFile + " " + pkiDir + "*.crt 2>/dev/null || true", Stdout: &out}); err != nil {
+		return "", false, guestError(fail.GuestCommand, err, "look which files the node has")
+	}
+	first, certs, _ := strings.Cut(out.String(), "\n")
+	return first, pki.Due([]byte(certs), time.Now()), nil
+}
+
+func (n *node) mountBundle(ctx context.Context) error {
+	if err := n.Run(ctx, Cmd{Shell: "systemctl start dory-bundle"}); err != nil {
+		return guestError(fail.GuestCommand, err, "mount the bundle")
+	}
+	return nil
+}
+
+// filesStamp names what is installed, and the bundle's version that it runs with. Certificates are new each time; what they
+// hang on is not.
 func filesStamp(s Settings, a *pki.Authority) (string, error) {
 	static, err := staticFiles(s)
 	if err != nil {
@@ -147,25 +177,24 @@ func filesStamp(s Settings, a *pki.Authority) (string, error) {
 	}
 	identity := file{path: "identity", content: append(a.Cluster.CertPEM(), a.FrontProxy.CertPEM()...)}
 	names := file{path: "names", content: fmt.Append(nil, apiServerLeaf(s))}
-	return digest(append(static, identity, names)), nil
+	version := file{path: "version", content: []byte(s.KubernetesVersion)}
+	return digest(append(static, identity, names, version)), nil
 }
 
 // installScript unpacks standard input. The stamp is written last, so that an install which was cut short is done again.
 // Units that were never loaded need no daemon-reload, which costs a second in an emulated guest.
 const installScript = `set -e
 mkdir -p /var/lib/dory
-stamp=%s want=%s
-if [ "$(cat $stamp 2>/dev/null)" = $want ]; then cat >/dev/null; systemctl start dory-bundle; echo unchanged; exit 0; fi
+stamp=%s
 again=; if [ -e $stamp ]; then again=yes; rm $stamp; fi
 tar -x --no-same-owner -C /
 if [ $again ]; then
     systemctl daemon-reload
-    systemctl stop kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd
+    systemctl stop kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd dory-bundle
 fi
 systemctl start dory-bundle
 sync -f $(dirname $stamp)
-echo $want >$stamp
-if [ $again ]; then echo changed; fi
+echo %s >$stamp
 `
 
 // startUnits starts systemd units. One that does not come up is a failure with its journal as evidence.

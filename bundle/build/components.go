@@ -50,6 +50,7 @@ var components = []component{
 			{to: "bin/containerd", source: containerd + "/cmd/containerd"},
 			{to: "bin/containerd-shim-runc-v2", source: containerd + "/cmd/containerd-shim-runc-v2"},
 			{to: "bin/ctr", source: containerd + "/cmd/ctr"},
+			{to: "bin/containerd-root", source: "./root"},
 		},
 	},
 	{

@@ -81,6 +81,7 @@ func (s *Suite) life(t *testing.T) {
 	}
 	stage("create", createTwice)
 	stage("first boot", firstBoot)
+	stage("grow", grow)
 	stage("pause", pause)
 	stage("hang", hang)
 	stage("stop", stopGracefully)
@@ -134,6 +135,25 @@ func firstBoot(r *rig) {
 		return err
 	}); err != nil {
 		r.t.Error(err)
+	}
+}
+
+// grow: a disk becomes larger while its guest runs, and never smaller.
+func grow(r *rig) {
+	grower, ok := r.driver.(drivers.Grower)
+	if !ok {
+		return
+	}
+	before := r.machine.Disk
+	r.machine.Disk += 1 << 30
+	r.must("grow", grower.Grow(r.t.Context(), r.machine))
+	smaller := r.machine
+	smaller.Disk = before
+	r.must("grow to less", grower.Grow(r.t.Context(), smaller))
+	// The disk is told by its serial; sectors are of 512 bytes.
+	got := r.sh(r.is(drivers.Running), `for s in /sys/block/*/serial; do [ "$(cat $s)" = dory-data ] && cat ${s%/serial}/size; done; true`)
+	if want := fmt.Sprint(r.machine.Disk / 512); got != want {
+		r.t.Errorf("the guest's disk has %s sectors, not %s", got, want)
 	}
 }
 

@@ -165,10 +165,10 @@ func diskOptions(m drivers.Machine, overlay bool) []string {
 		"cache":   map[string]bool{"direct": false, "no-flush": m.Ephemeral},
 		"discard": "unmap", // the guest's discards give space back to the host
 	}
-	args := disk("data", diskFile, durable, durable)
+	args := disk(dataNode, diskFile, durable, durable)
 	if overlay {
 		base := fileNode(baseFile, map[string]any{"read-only": true})
-		args = disk("data", overlayFile, merge(map[string]any{
+		args = disk(dataNode, overlayFile, merge(map[string]any{
 			"driver":  "qcow2",
 			"backing": map[string]any{"driver": "raw", "read-only": true, "file": base},
 		}, durable), durable)
@@ -190,7 +190,7 @@ func disk(name, file string, format, protocol map[string]any) []string {
 	}
 	blockdev, _ := json.Marshal(merge(node, format)) // maps of strings and booleans; keys come out sorted
 	device := "virtio-blk-pci,drive=" + name + ",serial=dory-" + name + ",iothread=disks"
-	if name == "data" {
+	if name == dataNode {
 		device += ",write-cache=on" // the guest flushes, rather than each of its writes
 	}
 	return []string{"-blockdev", string(blockdev), "-device", device}

@@ -6,6 +6,8 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -88,6 +90,19 @@ func (c *Cluster) Clock(ctx context.Context) (time.Time, error) {
 	}
 	response.Body.Close()
 	return http.ParseTime(response.Header.Get("Date"))
+}
+
+// Certificate is the certificate that the API server shows, PEM, whatever it is worth: nothing is told to a server that may
+// be another one.
+func (c *Cluster) Certificate(ctx context.Context) ([]byte, error) {
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}}
+	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(c.server, "https://"))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	shown := conn.(*tls.Conn).ConnectionState().PeerCertificates[0]
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: shown.Raw}), nil
 }
 
 // A server that does not answer yet cannot be watched, so it is asked again and again; but an answer may cost a slow server

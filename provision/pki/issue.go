@@ -75,6 +75,28 @@ func (ca *CA) Issue(leaf Leaf) (Pair, error) {
 	return Pair{Cert: certPEM(der), Key: keyPEM(key)}, nil
 }
 
+// Due reports whether it is time for new certificates: one of those in the PEM text, authorities aside, has less than a third
+// of its life left, or cannot be read. No certificate at all is one that cannot be read.
+func Due(text []byte, now time.Time) bool {
+	leaves := 0
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return leaves == 0
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		switch {
+		case err != nil:
+			return true
+		case cert.IsCA:
+			continue
+		case cert.NotAfter.Sub(now) < leafLife/3:
+			return true
+		}
+		leaves++
+	}
+}
+
 // AdminKubeconfigAuth makes what a kubeconfig of the cluster's administrator holds, all PEM.
 func (a *Authority) AdminKubeconfigAuth() (ca, cert, key []byte, err error) {
 	pair, err := a.Cluster.Issue(Leaf{Name: "kubernetes-admin", Groups: []string{"system:masters"}})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestOpenMakesOnceAndReadsAgain(t *testing.T) {
@@ -115,4 +116,25 @@ func parse(t *testing.T, text []byte) *x509.Certificate {
 		t.Fatal(err)
 	}
 	return cert
+}
+
+func TestCertificatesAreDueInTheLastThirdOfTheirLife(t *testing.T) {
+	a, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := a.Cluster.Issue(Leaf{Name: "somebody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append(a.Cluster.CertPEM(), pair.Cert...)
+	day := 24 * time.Hour
+	for after, due := range map[time.Duration]bool{0: false, 243 * day: false, 244 * day: true, 366 * day: true, 4000 * day: true} {
+		if Due(text, time.Now().Add(after)) != due {
+			t.Errorf("after %v: %v", after, !due)
+		}
+	}
+	if !Due(a.Cluster.CertPEM(), time.Now()) || !Due([]byte("garbled"), time.Now()) || !Due(certPEM([]byte("garbled")), time.Now()) {
+		t.Error("what cannot be read is not due")
+	}
 }

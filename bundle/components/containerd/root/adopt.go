@@ -173,3 +173,23 @@ func readJSON(path string, into any) error {
 	}
 	return json.Unmarshal(text, into)
 }
+
+// chainOf is the snapshot with the files of the image whose configuration that is.
+func chainOf(ctx context.Context, s *store, config ocispec.Descriptor) (string, error) {
+	info, err := s.ContentStore().Info(ctx, config.Digest)
+	if err != nil {
+		return "", err
+	}
+	if info.Labels[labelSnapshot] == "" {
+		return "", errors.New("no snapshot has its files")
+	}
+	return info.Labels[labelSnapshot], nil
+}
+
+func readBlob(ctx context.Context, s *store, d ocispec.Descriptor, into any) error {
+	text, err := content.ReadBlob(ctx, s.ContentStore(), d)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
+}

@@ -1,5 +1,6 @@
 // Command root makes a containerd root directory (/var/lib/containerd) in which images are already pulled and unpacked,
-// from an OCI layout with uncompressed layers. It runs where the bundle is built, without root and without a daemon.
+// from an OCI layout with uncompressed layers. It runs where the bundle is built, without root and without a daemon. On a
+// node, 'root merge' gives a root that is in use the images of another bundle: merge.go.
 //
 // It leaves two directories: TO/root, to be copied to /var/lib/containerd (databases, manifests, configurations and
 // symbolic links: small), and TO/snapshots, the images' files, which stay where the links point to (AT/snapshots).
@@ -33,11 +34,18 @@ const (
 )
 
 func main() {
-	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: root LAYOUT-DIR TO-DIR AT-DIR PINNED-IMAGE")
+	ctx := namespaces.WithNamespace(context.Background(), namespace)
+	var err error
+	switch {
+	case len(os.Args) == 4 && os.Args[1] == "merge":
+		err = merge(ctx, os.Args[2], os.Args[3])
+	case len(os.Args) == 5:
+		err = run(ctx, os.Args[1], os.Args[2], os.Args[3], os.Args[4])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: root LAYOUT-DIR TO-DIR AT-DIR PINNED-IMAGE | root merge FROM-ROOT TO-ROOT")
 		os.Exit(2)
 	}
-	if err := run(namespaces.WithNamespace(context.Background(), namespace), os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "root:", err)
 		os.Exit(1)
 	}

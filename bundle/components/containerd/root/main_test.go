@@ -23,7 +23,9 @@ import (
 const name = "registry.k8s.io/pause:1"
 
 // writeLayout makes a layout with one image of one file, and returns the ID of its only diff.
-func writeLayout(t *testing.T, dir string) digest.Digest {
+func writeLayout(t *testing.T, dir string) digest.Digest { return writeImage(t, dir, name, "pause") }
+
+func writeImage(t *testing.T, dir, name, text string) digest.Digest {
 	t.Helper()
 	put := func(content []byte) (digest.Digest, int64) {
 		d := digest.FromBytes(content)
@@ -46,11 +48,11 @@ func writeLayout(t *testing.T, dir string) digest.Digest {
 	}
 	var layer bytes.Buffer
 	archive := tar.NewWriter(&layer)
-	archive.WriteHeader(&tar.Header{Name: "tmp/", Mode: 0o1777, Typeflag: tar.TypeDir})          //nolint:errcheck // to memory
-	archive.WriteHeader(&tar.Header{Name: "pause", Mode: 0o755, Size: 5, Typeflag: tar.TypeReg}) //nolint:errcheck
-	archive.Write([]byte("pause"))                                                               //nolint:errcheck
-	archive.WriteHeader(&tar.Header{Name: "link", Linkname: "pause", Typeflag: tar.TypeSymlink}) //nolint:errcheck
-	archive.Close()                                                                              //nolint:errcheck
+	archive.WriteHeader(&tar.Header{Name: "tmp/", Mode: 0o1777, Typeflag: tar.TypeDir})                         //nolint:errcheck // to memory
+	archive.WriteHeader(&tar.Header{Name: "pause", Mode: 0o755, Size: int64(len(text)), Typeflag: tar.TypeReg}) //nolint:errcheck
+	archive.Write([]byte(text))                                                                                 //nolint:errcheck
+	archive.WriteHeader(&tar.Header{Name: "link", Linkname: "pause", Typeflag: tar.TypeSymlink})                //nolint:errcheck
+	archive.Close()                                                                                             //nolint:errcheck
 	diff, size := put(layer.Bytes())
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	config := putJSON(ocispec.MediaTypeImageConfig, ocispec.Image{
@@ -62,11 +64,11 @@ func writeLayout(t *testing.T, dir string) digest.Digest {
 		Layers: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: diff, Size: size}},
 	})
 	manifest.Annotations = map[string]string{images.AnnotationImageName: name}
-	text, err := json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{manifest}})
+	index, err := json.Marshal(ocispec.Index{Manifests: []ocispec.Descriptor{manifest}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "index.json"), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "index.json"), index, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return diff
