@@ -199,6 +199,7 @@ type machine struct {
 	ran  []string
 	tar  []byte
 	fail map[string]*ExitError // by a part of the command
+	says map[string]string     // by a part of the command
 }
 
 func (m *machine) Run(ctx context.Context, c Cmd) error {
@@ -211,6 +212,11 @@ func (m *machine) Run(ctx context.Context, c Cmd) error {
 	m.ran = append(m.ran, c.Shell)
 	if c.Stdin != nil {
 		m.tar, _ = io.ReadAll(c.Stdin)
+	}
+	for part, text := range m.says {
+		if strings.Contains(c.Shell, part) && c.Stdout != nil {
+			io.WriteString(c.Stdout, text)
+		}
 	}
 	for part, exit := range m.fail {
 		if strings.Contains(c.Shell, part) {
@@ -269,5 +275,36 @@ func TestSettingsSurviveTheRecord(t *testing.T) {
 	var back Settings
 	if err := json.Unmarshal(text, &back); err != nil || back.Digest() != settings().Digest() {
 		t.Errorf("%v: %s", err, text)
+	}
+}
+
+func TestFilesAreSentOnlyIfTheyOrTheCertificatesAreOld(t *testing.T) {
+	a, err := pki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamp, err := filesStamp(settings(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := a.Cluster.Issue(pki.Leaf{Name: "somebody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		has, result string
+		sent        bool
+	}{
+		{"", "", true},
+		{stamp + "\n" + string(certs.Cert), "unchanged", false},
+		{stamp + "\nnothing", "certificates renewed", true},
+		{"another\n" + string(certs.Cert), "changed", true},
+	} {
+		m := &machine{says: map[string]string{stampFile: c.has}}
+		n := &node{Target: Target{Runner: m}, settings: settings(), authority: a}
+		result, err := n.putFiles(t.Context())
+		if err != nil || result != c.result || (len(m.tar) > 0) != c.sent {
+			t.Errorf("%.20q: %q, %d bytes sent, %v", c.has, result, len(m.tar), err)
+		}
 	}
 }
