@@ -34,7 +34,9 @@ func (a *app) startCommand() *cobra.Command {
 		Long: `Makes the cluster exist, run and be as wished. On a cluster that runs and is as wished it does nothing.
 
 Every flag is also a variable of the environment (--disk-size is DORY_DISK_SIZE) and a key below spec in the file that
---config names. What a cluster that exists is not told, it keeps.`,
+--config names. What a cluster that exists is not told, it keeps. What it is told anew is shown and changed: addons, flags of
+components, names of the API server and a larger disk at once; memory, CPUs and accelerator when the machine boots next; a
+newer Kubernetes by a boot, and back again if that does not get ready. What cannot be changed is refused before anything is.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.start(c, f) },
 	}
