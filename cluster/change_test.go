@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -159,5 +160,28 @@ func TestCertificatesAreRenewedBeforeTheyEnd(t *testing.T) {
 	w.certificate = nil
 	if err := w.start(); err != nil || w.count("provision") != 2 {
 		t.Errorf("%v, the node was provisioned %d times", err, w.count("provision"))
+	}
+}
+
+func TestRecordOfAnOlderVersionIsMigrated(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	path := w.manager().files("dory").path(recordFile)
+	text, err := os.ReadFile(path)
+	old := strings.Replace(string(text), `"version": 2`, `"version": 1`, 1)
+	if err != nil || old == string(text) {
+		t.Fatal(err, string(text))
+	}
+	os.WriteFile(path, []byte(old), 0o600)
+	if err := w.start("addons=metrics-server"); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.record(); r.Version != recordVersion || r.Phase != Made {
+		t.Errorf("%+v", r)
+	}
+	if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), `"version": 2`) {
+		t.Errorf("%v: %s", err, text)
 	}
 }

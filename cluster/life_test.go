@@ -136,7 +136,7 @@ func TestRecordOfANewerDory(t *testing.T) {
 	}
 	path := w.manager().files("dory").path(recordFile)
 	text, _ := os.ReadFile(path)
-	os.WriteFile(path, []byte(strings.Replace(string(text), `"version": 1`, `"version": 2`, 1)), 0o600)
+	os.WriteFile(path, []byte(strings.Replace(string(text), `"version": 2`, `"version": 3`, 1)), 0o600)
 	if err := w.start(); !fail.Is(err, fail.RecordNewer) {
 		t.Error(err)
 	}

@@ -16,7 +16,13 @@ import (
 )
 
 // recordVersion is raised when an older dory would misread a record.
-const recordVersion = 1
+const recordVersion = 2
+
+// migrations make a record of a version one of the next; the first is for version 1. One is written with its new version
+// when something changes it next.
+var migrations = [recordVersion - 1]func(*Record){
+	func(*Record) {}, // version 1 knew no upgrades: none has begun
+}
 
 // Phase is how far a cluster has come in its life. Whether its machine runs is not in it: that is asked of the driver.
 type Phase string
@@ -113,6 +119,9 @@ func (f files) load(name string) (*Record, error) {
 		return nil, fail.New(fail.RecordNewer, "the record %s has version %d, and this dory knows %d", f.path(recordFile), record.Version, recordVersion)
 	case record.Version < 1, record.Name != name, record.Driver == "", record.Machine.UUID == "":
 		return nil, fail.New(fail.RecordCorrupt, "the record %s lacks the cluster's name, driver or machine", f.path(recordFile))
+	}
+	for ; record.Version < recordVersion; record.Version++ {
+		migrations[record.Version-1](record)
 	}
 	return record, nil
 }
