@@ -11,6 +11,7 @@ import (
 
 	"github.com/dorykube/dory/cluster"
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/progress"
 	"github.com/pkg/sftp"
 	"github.com/spf13/cobra"
 )
@@ -55,39 +56,71 @@ func (a *app) cp(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	in, mode, err := a.openSource(ctx, name, source)
+	in, info, err := a.openSource(ctx, name, source)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	return a.copying(ctx, func(ctx context.Context) error {
+		what := progress.Transfer{Name: path.Base(filepath.ToSlash(source.path)), Title: "Copying file"}
+		if info != nil {
+			what.Total = info.Size()
+		}
+		return a.copyTo(ctx, name, target, in, mode(info), what)
+	})
+}
+
+// copying runs f as a step where somebody looks: on a terminal, or where a script asks for events.
+func (a *app) copying(ctx context.Context, f func(context.Context) error) error {
+	if !a.json() && terminal(a.Err) == nil {
+		return f(ctx)
+	}
+	ctx, done := a.progressing(ctx, 1)
+	defer done()
+	return progress.Do(ctx, progress.Step{Name: "copy", Title: "Copying"}, func(ctx context.Context) (string, error) {
+		return "", f(ctx)
+	})
+}
+
+// copyTo writes a file here or on a node; target names a file, or a directory.
+func (a *app) copyTo(ctx context.Context, cluster string, target place, in io.Reader, mode os.FileMode, what progress.Transfer) error {
 	if target.remote {
-		node, err := a.manager.Login(ctx, name, target.node)
+		node, err := a.manager.Login(ctx, cluster, target.node)
 		if err != nil {
 			return err
 		}
 		defer node.Close()
 		if strings.HasSuffix(target.path, "/") {
-			target.path += path.Base(filepath.ToSlash(source.path))
+			target.path += what.Name
 		}
-		return node.Put(ctx, target.path, mode, in)
+		return node.Put(ctx, target.path, mode, progress.Reader(ctx, in, what))
 	}
 	if info, err := os.Stat(target.path); err == nil && info.IsDir() {
-		target.path = filepath.Join(target.path, path.Base(source.path))
+		target.path = filepath.Join(target.path, what.Name)
 	}
 	out, err := os.OpenFile(target.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
 	if err != nil {
 		return fail.Wrap(fail.HostPermission, err, "write the copy")
 	}
-	_, err = io.Copy(out, in)
+	counter := progress.Count(ctx, what)
+	_, err = io.Copy(io.MultiWriter(out, counter), in) // in that order SFTP asks for several parts at once
 	return errors.Join(err, out.Close())
 }
 
-// openSource opens a file here or on a node.
-func (a *app) openSource(ctx context.Context, name string, p place) (io.ReadCloser, os.FileMode, error) {
+// mode is that of the copy of a file of which info may not be known.
+func mode(info os.FileInfo) os.FileMode {
+	if info == nil {
+		return 0o600
+	}
+	return info.Mode().Perm()
+}
+
+// openSource opens a file here or on a node. A node may not tell its info, which is nil then.
+func (a *app) openSource(ctx context.Context, name string, p place) (io.ReadCloser, os.FileInfo, error) {
 	if !p.remote {
 		f, err := os.Open(p.path)
 		if err != nil {
-			return nil, 0, fail.Wrap(fail.HostPermission, err, "read the source")
+			return nil, nil, fail.Wrap(fail.HostPermission, err, "read the source")
 		}
 		info, err := f.Stat()
 		if err == nil && !info.Mode().IsRegular() {
@@ -95,34 +128,34 @@ func (a *app) openSource(ctx context.Context, name string, p place) (io.ReadClos
 		}
 		if err != nil {
 			f.Close()
-			return nil, 0, err
+			return nil, nil, err
 		}
-		return f, info.Mode().Perm(), nil
+		return f, info, nil
 	}
 	node, err := a.manager.Login(ctx, name, p.node)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	files, ok := node.(interface{ SFTP() (*sftp.Client, error) })
 	if !ok {
 		node.Close()
-		return nil, 0, errors.New("the node has no SFTP")
+		return nil, nil, errors.New("the node has no SFTP")
 	}
 	client, err := files.SFTP()
 	if err != nil {
 		node.Close()
-		return nil, 0, err
+		return nil, nil, err
 	}
 	f, err := client.Open(p.path)
 	if err != nil {
 		node.Close()
-		return nil, 0, fail.Wrap(fail.GuestCommand, err, "read %s on the node", p.path)
+		return nil, nil, fail.Wrap(fail.GuestCommand, err, "read %s on the node", p.path)
 	}
-	mode := os.FileMode(0o600)
-	if info, err := f.Stat(); err == nil {
-		mode = info.Mode().Perm()
+	info, err := f.Stat()
+	if err != nil {
+		info = nil
 	}
-	return remoteFile{f, node}, mode, nil
+	return remoteFile{f, node}, info, nil
 }
 
 // remoteFile closes its connection with itself.

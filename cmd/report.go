@@ -90,7 +90,7 @@ func (a *app) progressing(ctx context.Context, steps int) (_ context.Context, do
 	if f := terminal(a.Err); f != nil && os.Getenv("TERM") != "dumb" {
 		width = func() int {
 			w, _, err := term.GetSize(int(f.Fd()))
-			if err != nil {
+			if err != nil || w < 1 { // some that are none say 0
 				return 80
 			}
 			return w

@@ -48,11 +48,14 @@ func (d *Driver) findMedia(m drivers.Machine) (source, error) {
 
 // put uploads what is not there yet.
 func (s source) put(c *conversation, pool libvirt.StoragePool) error {
-	for _, v := range [][2]string{{s.Kernel, s.boot.Kernel}, {s.Initrd, s.boot.Initrd}, {s.Image, s.image}, {s.Bundle, s.bundle}} {
-		if v[0] == "" {
+	for _, v := range []struct{ what, volume, file string }{
+		{"kernel", s.Kernel, s.boot.Kernel}, {"initrd", s.Initrd, s.boot.Initrd},
+		{"node image", s.Image, s.image}, {"bundle", s.Bundle, s.bundle},
+	} {
+		if v.volume == "" {
 			continue
 		}
-		if err := upload(c, pool, v[0], v[1]); err != nil {
+		if err := upload(c, pool, v.volume, v.file, v.what); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/progress"
 )
 
 // Volumes are called "dory-" and either the machine's UUID and a role, or a role and a digest: those are shared by all
@@ -45,8 +46,9 @@ func createVolume(c *conversation, pool libvirt.StoragePool, name string, capaci
 }
 
 // upload puts a file into the pool, once for all machines. A volume begins empty and grows: as long as it is smaller than the
-// file, not all of it is there. libvirt lets only one at a time fill it; the others are told that they are early (busy).
-func upload(c *conversation, pool libvirt.StoragePool, name, file string) error {
+// file, not all of it is there. libvirt lets only one at a time fill it; the others are told that they are early (busy). what is
+// the file for people.
+func upload(c *conversation, pool libvirt.StoragePool, name, file, what string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return hostError(err, "put "+file+" into libvirt's storage pool")
@@ -69,7 +71,8 @@ func upload(c *conversation, pool libvirt.StoragePool, name, file string) error 
 	if err != nil {
 		return err
 	}
-	if err := own.StorageVolUpload(volume, f, 0, size, 0); err != nil {
+	counted := progress.Reader(c.ctx, f, progress.Transfer{Name: strings.ReplaceAll(what, " ", "-"), Title: "Uploading " + what, Total: info.Size()})
+	if err := own.StorageVolUpload(volume, counted, 0, size, 0); err != nil {
 		return fmt.Errorf("fill volume %s: %w", name, err)
 	}
 	return nil

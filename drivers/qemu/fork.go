@@ -30,7 +30,7 @@ func (d *Driver) Fork(ctx context.Context, m drivers.Machine, frozen string) (dr
 	if err != nil {
 		return drivers.Status{}, err
 	}
-	snap, err := d.frozen(b, m, frozen)
+	snap, err := d.frozen(ctx, b, m, frozen)
 	if err != nil {
 		return drivers.Status{}, cannotFork(err, m, "")
 	}
@@ -42,8 +42,8 @@ func (d *Driver) Fork(ctx context.Context, m drivers.Machine, frozen string) (dr
 }
 
 // frozen reads the frozen machine and looks whether it can be forked as m.
-func (d *Driver) frozen(b *binary, m drivers.Machine, dir string) (s snapshot, err error) {
-	if s, err = frozenFiles(dir).read(); err != nil {
+func (d *Driver) frozen(ctx context.Context, b *binary, m drivers.Machine, dir string) (s snapshot, err error) {
+	if s, err = frozenFiles(dir).read(ctx); err != nil {
 		return s, err
 	}
 	if s.Key != snapshotKey(b, s.MachineType, s.Accel, m) {

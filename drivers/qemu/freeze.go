@@ -42,7 +42,7 @@ func (d *Driver) Freeze(ctx context.Context, m drivers.Machine, dir string) erro
 	temp := dir + tempSuffix
 	err = makePrivateDir(temp, frozenMemory, frozenState, frozenDisk, frozenMeta)
 	if err == nil {
-		if err = d.moveFrozen(machine, temp, s); err == nil {
+		if err = d.moveFrozen(ctx, machine, temp, s); err == nil {
 			err = os.Rename(temp, dir)
 		}
 		if err != nil {
@@ -62,13 +62,13 @@ func writeFailure(ctx context.Context, err error, doing string) error {
 }
 
 // moveFrozen moves what is to be frozen into dir.
-func (d *Driver) moveFrozen(machine machineDir, dir string, s snapshot) error {
+func (d *Driver) moveFrozen(ctx context.Context, machine machineDir, dir string, s snapshot) error {
 	files := frozenFiles(dir)
 	if err := os.Rename(machine.path(memoryFile), files.dir.path(files.memory)); err != nil {
 		return err
 	}
 	var err error
-	if s.Memory, err = partOf(files.dir.path(files.memory)); err != nil {
+	if s.Memory, err = partOf(ctx, files.dir.path(files.memory)); err != nil {
 		return err
 	}
 	disk := files.dir.path(frozenDisk)
@@ -109,12 +109,12 @@ func (r bootRecord) snapshot() snapshot {
 	return snapshot{choice: r.choice, QEMU: r.QEMU, MachineType: r.MachineType, Key: r.Key}
 }
 
-func partOf(path string) (p part, err error) {
+func partOf(ctx context.Context, path string) (p part, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return p, err
 	}
 	p.Size = info.Size()
-	p.Sum, err = sumFile(path)
+	p.Sum, err = sumFile(ctx, path)
 	return p, err
 }

@@ -3,6 +3,8 @@ package qemu
 import (
 	"bytes"
 	"os"
+
+	"github.com/dorykube/dory/internal/progress"
 )
 
 // memoryWriter puts pages where they belong in a sparse file, neighbours together.
@@ -13,9 +15,13 @@ type memoryWriter struct {
 	end    int64 // of the last page in the file
 	sum    checksum
 	again  bool // pages came out of order, so that the checksum is not the file's
+	seen   *progress.Counter
 }
 
 func (w *memoryWriter) page(offset int64, page []byte) error {
+	if offset%chunk == 0 && w.seen != nil {
+		w.seen.Reach(offset)
+	}
 	if offset < w.end {
 		w.again = true
 	} else if bytes.Equal(page, zeros[:pageSize]) {

@@ -20,7 +20,7 @@ func (d *Driver) resume(ctx context.Context, b *binary, m drivers.Machine) (stat
 	if !saved.exist() {
 		return status, "", nil
 	}
-	snap, err := d.readSaved(b, m)
+	snap, err := d.readSaved(ctx, b, m)
 	if err != nil {
 		d.options.Log.Debug("the saved machine cannot be resumed", "machine", m.Name, "err", err)
 		return status, err.Error(), hostError(saved.remove(), "remove the saved state of machine "+m.Name)
@@ -51,9 +51,9 @@ func (d *Driver) resume(ctx context.Context, b *binary, m drivers.Machine) (stat
 }
 
 // readSaved reads a saved machine and looks whether it can go on with the disk, the hardware and the media there are now.
-func (d *Driver) readSaved(b *binary, m drivers.Machine) (s snapshot, err error) {
+func (d *Driver) readSaved(ctx context.Context, b *binary, m drivers.Machine) (s snapshot, err error) {
 	dir := machineDir(m.Dir)
-	if s, err = dir.saved().read(); errors.Is(err, fs.ErrNotExist) {
+	if s, err = dir.saved().read(ctx); errors.Is(err, fs.ErrNotExist) {
 		return s, errors.New("saving it was interrupted")
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/progress"
 )
 
 // Save writes the machine's memory into a sparse file, and its devices' state beside it, and ends its QEMU. The
@@ -37,7 +38,7 @@ func (d *Driver) Save(ctx context.Context, m drivers.Machine) error {
 	if record.MemoryFile { // where it is already
 		memory := dir.path(savedMemory)
 		if err = os.Rename(dir.path(memoryFile), memory); err == nil {
-			s.Memory, err = partOf(memory)
+			s.Memory, err = partOf(ctx, memory)
 		}
 	}
 	if err == nil {
@@ -57,9 +58,11 @@ func (d *Driver) writeMemory(ctx context.Context, m drivers.Machine, saved snaps
 		return err
 	}
 	defer file.Close()
-	w := &memoryWriter{file: file}
+	// QEMU writes all pages in their order, zeros too, so that the last one's place says how much is done.
+	w := &memoryWriter{file: file, seen: progress.Count(ctx, progress.Transfer{Name: "memory", Title: "Saving memory", Total: m.Memory})}
 	err = d.writeOut(ctx, m, w.page, func(state []byte) error {
 		s.state = state
+		w.seen.End()
 		return errors.Join(w.flush(), saved.writeState(s))
 	})
 	if err != nil {
@@ -67,7 +70,7 @@ func (d *Driver) writeMemory(ctx context.Context, m drivers.Machine, saved snaps
 	}
 	s.Memory = part{Size: m.Memory, Sum: w.sum}
 	if w.again {
-		s.Memory.Sum, err = sumFile(path)
+		s.Memory.Sum, err = sumFile(ctx, path)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -94,7 +95,7 @@ func (f snapshotFiles) remove() error {
 
 // read reads a snapshot and looks whether its files are what was written. All of the memory is read only once after a
 // restart of the computer, which may have been a power cut; otherwise it would take longer than everything else.
-func (f snapshotFiles) read() (s snapshot, err error) {
+func (f snapshotFiles) read(ctx context.Context) (s snapshot, err error) {
 	if err := f.dir.readJSON(f.meta, &s); err != nil {
 		return s, fmt.Errorf("its description cannot be read: %w", err)
 	}
@@ -114,7 +115,7 @@ func (f snapshotFiles) read() (s snapshot, err error) {
 	if s.HostBoot == bootID() {
 		return s, nil
 	}
-	if sum, err := sumFile(f.dir.path(f.memory)); err != nil || sum != s.Memory.Sum {
+	if sum, err := sumFile(ctx, f.dir.path(f.memory)); err != nil || sum != s.Memory.Sum {
 		return s, fmt.Errorf("its memory did not survive the restart of this computer: %s is damaged (%v)", f.dir.path(f.memory), err)
 	}
 	s.HostBoot = bootID()

@@ -84,7 +84,7 @@ func TestSplitStream(t *testing.T) {
 	if !bytes.Equal(memory, want) {
 		t.Error("the memory is not what it was")
 	}
-	if sum, err := sumFile(file.Name()); err != nil || sum != w.sum || w.again {
+	if sum, err := sumFile(t.Context(), file.Name()); err != nil || sum != w.sum || w.again {
 		t.Errorf("checksum %x, %v; while writing %x", sum, err, w.sum)
 	}
 	for n := range rest.Len() - 3*chunk - 20 { // cut off anywhere
@@ -157,7 +157,7 @@ func TestSnapshotThatIsDamaged(t *testing.T) {
 		err := os.WriteFile(f.dir.path(f.memory), memory, 0o600)
 		if err == nil {
 			s.Memory.Size = int64(len(memory))
-			s.Memory.Sum, err = sumFile(f.dir.path(f.memory))
+			s.Memory.Sum, err = sumFile(t.Context(), f.dir.path(f.memory))
 		}
 		if err = errors.Join(err, f.writeState(&s), f.describe(s)); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestSnapshotThatIsDamaged(t *testing.T) {
 		return f
 	}
 	f := make(t)
-	if s, err := f.read(); err != nil || string(s.state) != "state" || s.Key != "key" {
+	if s, err := f.read(t.Context()); err != nil || string(s.state) != "state" || s.Key != "key" {
 		t.Errorf("read: %+v, %v", s, err)
 	}
 	restarted := func(f snapshotFiles) error {
@@ -177,7 +177,7 @@ func TestSnapshotThatIsDamaged(t *testing.T) {
 	if err := restarted(f); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := f.read(); err != nil || s.HostBoot != bootID() {
+	if s, err := f.read(t.Context()); err != nil || s.HostBoot != bootID() {
 		t.Errorf("read after a restart: %+v, %v", s, err)
 	}
 	for name, damage := range map[string]func(snapshotFiles) error{
@@ -194,7 +194,7 @@ func TestSnapshotThatIsDamaged(t *testing.T) {
 		if err := damage(f); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.read(); err == nil {
+		if _, err := f.read(t.Context()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if err := f.remove(); err != nil || f.exist() {

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bytes"
+	"context"
 	endian "encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/hostinfo"
+	"github.com/dorykube/dory/internal/progress"
 )
 
 const (
@@ -40,9 +42,15 @@ func (c *checksum) add(offset int64, page []byte) {
 	*c = checksum(crc32.Update(crc32.Update(uint32(*c), castagnoli, where[:]), castagnoli, page))
 }
 
-// sumFile is the checksum of a file's pages.
-func sumFile(path string) (sum checksum, err error) {
+// sumFile is the checksum of the pages of a machine's memory. Of a gigabyte that is not in the page cache, it takes a while.
+func sumFile(ctx context.Context, path string) (sum checksum, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	seen := progress.Count(ctx, progress.Transfer{Name: "memory-checksum", Title: "Reading memory", Total: info.Size()})
 	err = eachChunk(path, func(offset int64, content []byte) error {
+		seen.Reach(offset)
 		for start := 0; start < len(content); start += pageSize {
 			page := content[start:min(start+pageSize, len(content))]
 			if !bytes.Equal(page, zeros[:len(page)]) {
@@ -51,6 +59,9 @@ func sumFile(path string) (sum checksum, err error) {
 		}
 		return nil
 	})
+	if err == nil {
+		seen.End() // there may be a hole at the end
+	}
 	return sum, err
 }
 

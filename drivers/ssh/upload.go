@@ -12,6 +12,7 @@ import (
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/internal/progress"
 	"github.com/dorykube/dory/provision"
 )
 
@@ -50,7 +51,11 @@ func (d *Driver) upload(ctx context.Context, m drivers.Machine) error {
 	}
 	defer file.Close()
 	hash := sha256.New()
-	size, err := io.Copy(hash, file)
+	info, err := file.Stat()
+	if err != nil {
+		return fail.Wrap(fail.ArtifactCorrupt, err, "read the bundle")
+	}
+	size, err := io.Copy(hash, progress.Reader(ctx, file, progress.Transfer{Name: "bundle-digest", Title: "Reading bundle", Total: info.Size()}))
 	if err != nil {
 		return fail.Wrap(fail.ArtifactCorrupt, err, "read the bundle")
 	}
@@ -64,7 +69,9 @@ func (d *Driver) upload(ctx context.Context, m drivers.Machine) error {
 		if err != nil {
 			return fmt.Errorf("the size of the bundle on %s is %q", m.Remote.Address, have)
 		}
-		rest := io.NewSectionReader(file, min(offset, size), size-min(offset, size))
+		offset = min(offset, size)
+		rest := progress.Reader(ctx, io.NewSectionReader(file, offset, size-offset),
+			progress.Transfer{Name: "bundle", Title: "Uploading bundle", Done: offset, Total: size})
 		if err = d.send(ctx, m, digest, size, rest); !errors.Is(err, errCorrupted) {
 			return err
 		}

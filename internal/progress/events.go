@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"io"
+	"math"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -13,18 +15,35 @@ import (
 //
 // A step has two lines, its beginning and its end, which has its duration in seconds. currentstep numbers the lines of
 // all steps, of which totalsteps are expected: it is never the same twice and only grows, though steps overlap.
+//
+// A transfer has a line when it begins and when it ends, and between these one each half second at most. Its currentstep is
+// that of its step's beginning.
 type Events struct {
-	mu    sync.Mutex
-	out   io.Writer
-	line  int
-	total int
+	mu     sync.Mutex
+	out    io.Writer
+	line   int
+	total  int
+	active map[string]*eventStep // by name
+}
+
+// eventStep is a step at work.
+type eventStep struct {
+	line    int
+	at      Transfer
+	written time.Time // when the last line of the transfer was
+	pending bool      // it has come further since
 }
 
 // source is the CloudEvents attribute: who says it.
 const source = "https://dory.dev/"
 
 // NewEvents returns a reporter for a command of which so many steps are expected.
-func NewEvents(out io.Writer, steps int) *Events { return &Events{out: out, total: 2 * steps} }
+func NewEvents(out io.Writer, steps int) *Events {
+	return &Events{out: out, total: 2 * steps, active: map[string]*eventStep{}}
+}
+
+// movedEvery is how often a transfer has a line.
+const movedEvery = 500 * time.Millisecond
 
 type event struct {
 	SpecVersion string    `json:"specversion"`
@@ -46,6 +65,18 @@ type stepData struct {
 	Error       string  `json:"error,omitempty"`
 }
 
+// transferData has the fields of minikube's io.k8s.sigs.minikube.download.progress, and the bytes.
+type transferData struct {
+	CurrentStep int    `json:"currentstep"`
+	TotalSteps  int    `json:"totalsteps"`
+	Name        string `json:"name"` // of the step
+	Artifact    string `json:"artifact"`
+	Message     string `json:"message"`
+	Progress    string `json:"progress,omitempty"` // from "0" to "1"; only where the total is known
+	Bytes       int64  `json:"bytes"`
+	Total       int64  `json:"total,omitempty"`
+}
+
 type messageData struct {
 	Message string `json:"message"`
 }
@@ -61,7 +92,12 @@ type ErrorData struct {
 }
 
 // StepStarted writes the beginning of a step.
-func (e *Events) StepStarted(s Step) { e.step(stepData{Name: s.Name, Message: s.Title}) }
+func (e *Events) StepStarted(s Step) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.step(stepData{Name: s.Name, Message: s.Title})
+	e.active[s.Name] = &eventStep{line: e.line}
+}
 
 // StepDone writes its end.
 func (e *Events) StepDone(s Step, took time.Duration, result string, err error) {
@@ -69,16 +105,51 @@ func (e *Events) StepDone(s Step, took time.Duration, result string, err error) 
 	if err != nil {
 		data.Error = err.Error()
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if step := e.active[s.Name]; step != nil && step.pending {
+		e.transfer(s, step)
+	}
+	delete(e.active, s.Name)
 	e.step(data)
 }
 
 func (e *Events) step(data stepData) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.line++
 	e.total = max(e.total, e.line)
 	data.CurrentStep, data.TotalSteps = e.line, e.total
 	e.write("step", data)
+}
+
+// Moved writes how far a transfer has come, unless that was done a moment ago.
+func (e *Events) Moved(s Step, t Transfer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	step := e.active[s.Name]
+	if step == nil {
+		return
+	}
+	begins := t.Name != step.at.Name || t.Done < step.at.Done
+	if begins && step.pending { // how far the one before came
+		e.transfer(s, step)
+	}
+	if !begins && t == step.at {
+		return
+	}
+	step.at, step.pending = t, true
+	if begins || t.Ended() || time.Since(step.written) >= movedEvery {
+		e.transfer(s, step)
+	}
+}
+
+func (e *Events) transfer(s Step, step *eventStep) {
+	t := step.at
+	data := transferData{CurrentStep: step.line, TotalSteps: e.total, Name: s.Name, Artifact: t.Name, Message: t.Title, Bytes: t.Done, Total: t.Total}
+	if share, known := t.Share(); known {
+		data.Progress = strconv.FormatFloat(math.Floor(share*1000)/1000, 'f', -1, 64) // 1 only when it is
+	}
+	e.write("download.progress", data)
+	step.written, step.pending = time.Now(), false
 }
 
 // Info writes a message.

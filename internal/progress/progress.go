@@ -13,6 +13,8 @@ type Reporter interface {
 	StepStarted(s Step)
 	// StepDone carries what came of it: a few words such as "Kubernetes v1.37.2", or the error that ended it.
 	StepDone(s Step, took time.Duration, result string, err error)
+	// Moved says how far a transfer of a step has come, as often as it likes; a step may have several, one after another.
+	Moved(s Step, t Transfer)
 	Info(message string)
 	Warn(message string)
 }
@@ -23,7 +25,10 @@ type Step struct {
 	Title string // for people: "Booting the machine"
 }
 
-type key struct{}
+type (
+	key     struct{}
+	stepKey struct{}
+)
 
 // With returns a context that carries r.
 func With(ctx context.Context, r Reporter) context.Context { return context.WithValue(ctx, key{}, r) }
@@ -36,12 +41,12 @@ func From(ctx context.Context) Reporter {
 	return silent{}
 }
 
-// Do runs f as a step.
+// Do runs f as a step, to which the context that f is given belongs.
 func Do(ctx context.Context, s Step, f func(context.Context) (result string, err error)) error {
 	r := From(ctx)
 	r.StepStarted(s)
 	began := time.Now()
-	result, err := f(ctx)
+	result, err := f(context.WithValue(ctx, stepKey{}, s))
 	r.StepDone(s, time.Since(began), result, err)
 	return err
 }
@@ -50,5 +55,6 @@ type silent struct{}
 
 func (silent) StepStarted(Step)                            {}
 func (silent) StepDone(Step, time.Duration, string, error) {}
+func (silent) Moved(Step, Transfer)                        {}
 func (silent) Info(string)                                 {}
 func (silent) Warn(string)                                 {}

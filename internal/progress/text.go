@@ -13,7 +13,7 @@ import (
 )
 
 // Text writes progress for people: a line for each step that has ended, with its duration. On a terminal the steps at
-// work are shown below, and move.
+// work are shown below, and move; while one moves bytes, its line says how many of how many and how fast.
 type Text struct {
 	mu      sync.Mutex
 	out     io.Writer
@@ -26,8 +26,9 @@ type Text struct {
 }
 
 type running struct {
-	step  Step
-	began time.Time
+	step   Step
+	began  time.Time
+	moving *meter // nil: no bytes
 }
 
 const frameEvery = 100 * time.Millisecond
@@ -82,9 +83,29 @@ func (t *Text) animate() {
 func (t *Text) StepStarted(s Step) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.active = append(t.active, running{s, time.Now()})
+	t.active = append(t.active, running{step: s, began: time.Now()})
 	t.erase()
 	t.draw()
+}
+
+// Moved is shown with the next frame. When all bytes have moved, the step does something else, and its line says so.
+func (t *Text) Moved(s Step, transfer Transfer) {
+	if t.width == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.IndexFunc(t.active, func(r running) bool { return r.step.Name == s.Name })
+	switch {
+	case i < 0:
+	case transfer.Ended():
+		t.active[i].moving = nil
+	default:
+		if t.active[i].moving == nil {
+			t.active[i].moving = &meter{}
+		}
+		t.active[i].moving.moved(transfer, time.Now())
+	}
 }
 
 // StepDone writes the step's line.
@@ -144,7 +165,7 @@ func (t *Text) draw() {
 	}
 	width := t.width()
 	for _, r := range t.active {
-		text := cut(fmt.Sprintf("%s %6.1fs  %s", frames[t.frame%len(frames)], time.Since(r.began).Seconds(), r.step.Title), width-1)
+		text := r.line(frames[t.frame%len(frames)], width-1, time.Now())
 		if t.color {
 			text = faint + text + plain
 		}
@@ -153,9 +174,21 @@ func (t *Text) draw() {
 	}
 }
 
+// line is what a step at work shows, in at most width columns.
+func (r running) line(frame string, width int, now time.Time) string {
+	head := fmt.Sprintf("%s %6.1fs  ", frame, now.Sub(r.began).Seconds())
+	if r.moving == nil {
+		return cut(head+r.step.Title, width)
+	}
+	return r.moving.line(head+r.moving.at.Title, width, now)
+}
+
 // cut shortens a text to so many characters.
 func cut(text string, width int) string {
-	if width < 1 || utf8.RuneCountInString(text) <= width {
+	switch {
+	case width < 1:
+		return ""
+	case utf8.RuneCountInString(text) <= width:
 		return text
 	}
 	return string([]rune(text)[:width-1]) + "…"
