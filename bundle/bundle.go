@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -23,9 +24,9 @@ type Bundle struct {
 // failures are fail.ArtifactMissing, fail.ArtifactCorrupt, fail.ArtifactArch and fail.HostPermission.
 //
 // The first time it reads the whole file; later it believes a file that has not been touched since.
-func Open(path string) (*Bundle, error) { return open(path, runtime.GOARCH) }
+func Open(ctx context.Context, path string) (*Bundle, error) { return open(ctx, path, runtime.GOARCH) }
 
-func open(path, arch string) (*Bundle, error) {
+func open(ctx context.Context, path, arch string) (*Bundle, error) {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -39,7 +40,7 @@ func open(path, arch string) (*Bundle, error) {
 		return nil, corrupt(path, err)
 	}
 	b.Path = path
-	if err := verified.Prefix(path, size-digestSize, b.Digest); err != nil {
+	if err := verified.Prefix(ctx, path, size-digestSize, b.Digest); err != nil {
 		return nil, corrupt(path, err)
 	}
 	if b.Manifest.Arch != arch {

@@ -36,7 +36,7 @@ func native(t *testing.T) string { return tiny(t, runtime.GOARCH, runtime.GOOS+"
 
 func TestOpen(t *testing.T) {
 	path := native(t)
-	b, err := Open(path)
+	b, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Open(path)
+			_, err := Open(t.Context(), path)
 			if !fail.Is(err, fail.ArtifactCorrupt) {
 				t.Fatal(err)
 			}
@@ -103,21 +103,21 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestOpenMissing(t *testing.T) {
-	_, err := Open(filepath.Join(t.TempDir(), "none.img"))
+	_, err := Open(t.Context(), filepath.Join(t.TempDir(), "none.img"))
 	if !fail.Is(err, fail.ArtifactMissing) {
 		t.Fatal(err)
 	}
 }
 
 func TestOpenOtherArchitecture(t *testing.T) {
-	_, err := Open(tiny(t, "riscv64", "linux/riscv64"))
+	_, err := Open(t.Context(), tiny(t, "riscv64", "linux/riscv64"))
 	if !fail.Is(err, fail.ArtifactArch) || !strings.Contains(err.Error(), "riscv64") {
 		t.Fatal(err)
 	}
 }
 
 func TestExtractKubectl(t *testing.T) {
-	b, err := Open(native(t))
+	b, err := Open(t.Context(), native(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestExtractKubectl(t *testing.T) {
 }
 
 func TestExtractKubectlMendsADamagedOne(t *testing.T) {
-	b, err := Open(native(t))
+	b, err := Open(t.Context(), native(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,14 +170,14 @@ func TestExtractKubectlMendsADamagedOne(t *testing.T) {
 }
 
 func TestExtractKubectlRefuses(t *testing.T) {
-	b, err := Open(tiny(t, runtime.GOARCH, "plan9/mips"))
+	b, err := Open(t.Context(), tiny(t, runtime.GOARCH, "plan9/mips"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.ExtractKubectl(context.Background(), t.TempDir()); !fail.Is(err, fail.ArtifactArch) {
 		t.Fatal(err)
 	}
-	if b, err = Open(native(t)); err != nil {
+	if b, err = Open(t.Context(), native(t)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

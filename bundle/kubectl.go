@@ -30,12 +30,12 @@ func (b *Bundle) ExtractKubectl(ctx context.Context, dir string) (string, error)
 	}
 	// Named by its digest: another bundle's kubectl lies beside it, and one that is running is never replaced.
 	path := filepath.Join(dir, b.Manifest.Kubernetes+"-"+k.SHA256[:12], name)
-	if verified.File(path, k.SHA256) == nil {
+	if verified.File(ctx, path, k.SHA256) == nil {
 		return path, nil
 	}
 	if err := b.extract(ctx, path); err != nil {
 		// Another process may have been first, and on Windows what runs cannot be replaced.
-		if verified.File(path, k.SHA256) == nil {
+		if verified.File(ctx, path, k.SHA256) == nil {
 			return path, nil
 		}
 		return "", err
@@ -76,7 +76,7 @@ func (b *Bundle) extract(ctx context.Context, path string) error {
 	if err := os.Rename(temp.Name(), path); err != nil {
 		return fail.Wrap(fail.HostPermission, err, "put kubectl in place")
 	}
-	return verified.File(path, k.SHA256) // so that it is remembered
+	return verified.File(ctx, path, k.SHA256) // so that it is remembered
 }
 
 // copyUntil is io.Copy that ends when ctx does.

@@ -163,9 +163,9 @@ func (m *Manager) Kubectl(ctx context.Context, name string) (program, config str
 	if _, err := os.Stat(config); err != nil {
 		return "", "", fail.Wrap(fail.ClusterNotUp, err, "cluster %q was never started to the end", name)
 	}
-	b, err := bundle.Open(record.Machine.Bundle)
+	b, err := bundle.Open(ctx, record.Machine.Bundle)
 	if fail.Is(err, fail.ArtifactMissing) {
-		b, err = bundle.Open(m.Dirs.Artifact(bundleName(record.Spec.KubernetesVersion)))
+		b, err = bundle.Open(ctx, m.Dirs.Artifact(bundleName(record.Spec.KubernetesVersion)))
 	}
 	if err != nil {
 		return "", "", err

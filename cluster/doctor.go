@@ -54,7 +54,7 @@ func (m *Manager) Doctor(ctx context.Context, uri string) Diagnosis {
 	d.Driver, d.Err = chosen.Name, err
 	d.Computer = []drivers.Finding{m.resourcesFinding(), loopbackFinding(), m.spaceFinding("space for clusters", m.Dirs.State),
 		m.spaceFinding("space for templates", m.Dirs.Cache), kubeconfigFinding(), m.leftoversFinding()}
-	artifacts, err := m.artifactsFinding()
+	artifacts, err := m.artifactsFinding(ctx)
 	d.Computer = append(d.Computer, artifacts)
 	if d.Err == nil {
 		d.Err = err
@@ -107,8 +107,8 @@ func kubeconfigFinding() drivers.Finding {
 }
 
 // artifactsFinding opens the node image and the bundle of the default version, which checks their digests.
-func (m *Manager) artifactsFinding() (drivers.Finding, error) {
-	found, err := m.parts.artifacts(m.Dirs, Versions[0])
+func (m *Manager) artifactsFinding(ctx context.Context) (drivers.Finding, error) {
+	found, err := m.parts.artifacts(ctx, m.Dirs, Versions[0])
 	if err != nil {
 		return drivers.Finding{Name: "node image and bundle", Evidence: err.Error(), Remedy: "'make artifacts' in dory's source tree builds them"}, err
 	}

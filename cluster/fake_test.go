@@ -83,7 +83,7 @@ func (w *world) manager() *Manager {
 			return w.entry(), nil
 		},
 		ask: w.ask, askFirst: w.ask,
-		artifacts: func(_ home.Dirs, version string) (artifacts, error) {
+		artifacts: func(_ context.Context, _ home.Dirs, version string) (artifacts, error) {
 			return artifacts{image: "image", bundle: "bundle " + version, images: map[string]string{
 				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")
 		},

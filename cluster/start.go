@@ -61,12 +61,12 @@ func (m *Manager) Start(ctx context.Context, name string, wanted Wanted) (*Start
 
 // checkArtifacts is 'start --download-only'.
 func (m *Manager) checkArtifacts(ctx context.Context, version string) error {
-	return progress.Do(ctx, artifactStep, func(context.Context) (string, error) {
+	return progress.Do(ctx, artifactStep, func(ctx context.Context) (string, error) {
 		version, err := ResolveVersion(version)
 		if err != nil {
 			return "", err
 		}
-		_, err = m.parts.artifacts(m.Dirs, version)
+		_, err = m.parts.artifacts(ctx, m.Dirs, version)
 		return version, err
 	})
 }
@@ -202,9 +202,9 @@ func (s *start) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	err := progress.Do(ctx, artifactStep, func(context.Context) (string, error) {
+	err := progress.Do(ctx, artifactStep, func(ctx context.Context) (string, error) {
 		var err error
-		s.from, err = s.parts.artifacts(s.Dirs, s.plan.Spec.KubernetesVersion)
+		s.from, err = s.parts.artifacts(ctx, s.Dirs, s.plan.Spec.KubernetesVersion)
 		return s.plan.Spec.KubernetesVersion, err
 	})
 	if err != nil {

@@ -67,7 +67,7 @@ type parts struct {
 	driver    func(name string) (registry.Entry, error)
 	ask       func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
 	askFirst  func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
-	artifacts func(dirs home.Dirs, version string) (artifacts, error)
+	artifacts func(ctx context.Context, dirs home.Dirs, version string) (artifacts, error)
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
 	settle    func(ctx context.Context, node Node) (result string, err error)
@@ -104,12 +104,12 @@ func bundleName(version string) string {
 	return fmt.Sprintf("bundle-%s-%s.img", version, runtime.GOARCH)
 }
 
-func openArtifacts(dirs home.Dirs, version string) (artifacts, error) {
-	image, err := iso.Open(dirs.Artifact(imageName()))
+func openArtifacts(ctx context.Context, dirs home.Dirs, version string) (artifacts, error) {
+	image, err := iso.Open(ctx, dirs.Artifact(imageName()))
 	if err != nil {
 		return artifacts{}, err
 	}
-	b, err := bundle.Open(dirs.Artifact(bundleName(version)))
+	b, err := bundle.Open(ctx, dirs.Artifact(bundleName(version)))
 	if err != nil {
 		return artifacts{}, err
 	}

@@ -71,7 +71,7 @@ func (s *start) rollBack(ctx context.Context, why error) error {
 }
 
 func (s *start) bootPrevious(ctx context.Context) error {
-	from, err := s.parts.artifacts(s.Dirs, s.before.Spec.KubernetesVersion)
+	from, err := s.parts.artifacts(ctx, s.Dirs, s.before.Spec.KubernetesVersion)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@
 package iso
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -67,7 +68,7 @@ type Boot struct {
 
 // Open checks the image at path against the digest beside it. The whole file is read only if it is not the one that was
 // found right before. Errors are fail.ArtifactMissing, ArtifactCorrupt and ArtifactArch.
-func Open(path string) (*Image, error) {
+func Open(ctx context.Context, path string) (*Image, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func Open(path string) (*Image, error) {
 		return nil, fail.Wrap(fail.HostPermission, err, "open the node image")
 	}
 	defer f.Close()
-	digest, err := verify(path)
+	digest, err := verify(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -165,12 +166,12 @@ func forgetOthers(current string) {
 }
 
 // verify returns the file's digest, which is the one that stands beside it.
-func verify(path string) (string, error) {
+func verify(ctx context.Context, path string) (string, error) {
 	want, err := wantedDigest(path)
 	if err != nil {
 		return "", err
 	}
-	switch err := verified.File(path, want); {
+	switch err := verified.File(ctx, path, want); {
 	case errors.Is(err, verified.ErrMismatch):
 		return "", corrupt(path, nil, "is not what %s says", filepath.Base(path)+digestSuffix).WithEvidence(err.Error())
 	case err != nil:

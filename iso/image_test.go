@@ -89,7 +89,7 @@ func put(t *testing.T, path string, content []byte) {
 }
 
 func TestOpenAndBoot(t *testing.T) {
-	img, err := Open(writeImage(t, fakeISO(runtime.GOARCH)))
+	img, err := Open(t.Context(), writeImage(t, fakeISO(runtime.GOARCH)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +130,14 @@ func TestOpenAndBoot(t *testing.T) {
 func TestOpenSeesAChange(t *testing.T) {
 	path := writeImage(t, fakeISO(runtime.GOARCH))
 	for range 2 {
-		if _, err := Open(path); err != nil {
+		if _, err := Open(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
 	}
 	content, _ := os.ReadFile(path)
 	content[len(content)-1]++
 	put(t, path, content)
-	if _, err := Open(path); !fail.Is(err, fail.ArtifactCorrupt) {
+	if _, err := Open(t.Context(), path); !fail.Is(err, fail.ArtifactCorrupt) {
 		t.Errorf("a file that changed after it was found right: %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := writeImage(t, good)
 			c.spoil(t, path)
-			_, err := Open(path)
+			_, err := Open(t.Context(), path)
 			if !fail.Is(err, c.kind) {
 				t.Fatalf("got %v, want %s", err, c.kind.ID)
 			}
@@ -169,10 +169,10 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestOpenRefusesContent(t *testing.T) {
-	if _, err := Open(writeImage(t, fakeISO("pdp11"))); !fail.Is(err, fail.ArtifactArch) {
+	if _, err := Open(t.Context(), writeImage(t, fakeISO("pdp11"))); !fail.Is(err, fail.ArtifactArch) {
 		t.Errorf("an image for another architecture: %v", err)
 	}
-	if _, err := Open(writeImage(t, []byte("not an ISO"))); !fail.Is(err, fail.ArtifactCorrupt) {
+	if _, err := Open(t.Context(), writeImage(t, []byte("not an ISO"))); !fail.Is(err, fail.ArtifactCorrupt) {
 		t.Errorf("something else with a right digest: %v", err)
 	}
 }

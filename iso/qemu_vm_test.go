@@ -215,7 +215,7 @@ func image(t *testing.T) *Image {
 		path = filepath.Join(cache(t), "artifacts", "node-"+runtime.GOARCH+".iso")
 		build(t, path)
 	}
-	img, err := Open(path)
+	img, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

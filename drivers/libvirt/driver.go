@@ -81,7 +81,7 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	from, err := d.findMedia(m)
+	from, err := d.findMedia(ctx, m)
 	if err != nil {
 		return err
 	}

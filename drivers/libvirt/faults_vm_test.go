@@ -130,7 +130,7 @@ func TestFaults(t *testing.T) {
 func canaryBoots(r *rig) {
 	m := r.machine(1)
 	r.must("create", r.driver.Create(r.Context(), m))
-	from, err := r.driver.findMedia(m)
+	from, err := r.driver.findMedia(r.Context(), m)
 	r.must("find the media", err)
 	try := func(from source) error {
 		return r.driver.do(r.Context(), m.URI, "try", time.Minute, func(c *conversation) error {

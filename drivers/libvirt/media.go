@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"context"
 	"path"
 	"path/filepath"
 
@@ -21,8 +22,8 @@ type source struct {
 }
 
 // findMedia looks at node image and bundle, and takes the kernel out.
-func (d *Driver) findMedia(m drivers.Machine) (source, error) {
-	image, err := iso.Open(m.Image)
+func (d *Driver) findMedia(ctx context.Context, m drivers.Machine) (source, error) {
+	image, err := iso.Open(ctx, m.Image)
 	if err != nil {
 		return source{}, err
 	}
@@ -38,7 +39,7 @@ func (d *Driver) findMedia(m drivers.Machine) (source, error) {
 	if m.Bundle == "" {
 		return s, nil
 	}
-	b, err := bundle.Open(m.Bundle)
+	b, err := bundle.Open(ctx, m.Bundle)
 	if err != nil {
 		return source{}, err
 	}

@@ -36,7 +36,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) (status drivers.S
 	case drivers.Absent:
 		return drivers.Status{}, fmt.Errorf("start machine %s: it has not been created", m.Name)
 	}
-	from, err := d.findMedia(m)
+	from, err := d.findMedia(ctx, m)
 	if err != nil {
 		return drivers.Status{}, err
 	}

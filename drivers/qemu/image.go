@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"context"
 	"path/filepath"
 
 	"github.com/dorykube/dory/iso"
@@ -20,7 +21,7 @@ func (d *Driver) takeOutKernel(image string) (Boot, error) {
 
 // bootNodeImage is Options.Boot for real node images.
 func bootNodeImage(image, dir string) (Boot, error) {
-	img, err := iso.Open(image)
+	img, err := iso.Open(context.Background(), image)
 	if err != nil {
 		return Boot{}, err
 	}

@@ -6,6 +6,7 @@
 package verified
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/dorykube/dory/internal/progress"
 )
 
 // ErrMismatch is what a file with the wrong digest fails with (errors.Is).
@@ -32,10 +35,10 @@ type identity struct {
 
 // File returns nil if the SHA-256 of the file is want (in hex), an error that wraps ErrMismatch if it is another, and
 // os's error if the file cannot be read.
-func File(path, want string) error { return Prefix(path, -1, want) }
+func File(ctx context.Context, path, want string) error { return Prefix(ctx, path, -1, want) }
 
 // Prefix is File for the first n bytes of a file that carries its own digest at its end; a negative n means all.
-func Prefix(path string, n int64, want string) error {
+func Prefix(ctx context.Context, path string, n int64, want string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -53,7 +56,8 @@ func Prefix(path string, n int64, want string) error {
 		return nil
 	}
 	hash := sha256.New()
-	if _, err := io.Copy(hash, io.LimitReader(f, n)); err != nil {
+	what := progress.Transfer{Name: filepath.Base(path), Title: "Reading " + filepath.Base(path), Total: n}
+	if _, err := io.Copy(hash, progress.Reader(ctx, io.LimitReader(f, n), what)); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)); got != want {
