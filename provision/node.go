@@ -29,6 +29,7 @@ type node struct {
 	wait      []string
 	timeout   time.Duration
 	api       *kube.Cluster
+	changed   bool // the node had files already, and has others now; from the end of the step "files" on
 }
 
 // step is one row of the table below. It begins when the steps that it needs have ended.
@@ -139,6 +140,7 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 	if err := n.Run(ctx, Cmd{Shell: script, Stdin: bytes.NewReader(tar)}); err != nil {
 		return "", guestError(fail.GuestCommand, err, "put files onto the node")
 	}
+	n.changed = has != ""
 	switch has {
 	case "":
 		return "", nil
@@ -245,6 +247,11 @@ func (n *node) labelNode(ctx context.Context) (string, error) {
 }
 
 func (n *node) awaitConditions(ctx context.Context) (string, error) {
+	if n.changed {
+		if err := n.Run(ctx, Cmd{Shell: programs + "/steady"}); err != nil {
+			return "", guestError(fail.GuestCommand, err, "wait for the components")
+		}
+	}
 	return "", n.within(ctx, func(ctx context.Context) error { return n.api.Wait(ctx, n.wait) })
 }
 

@@ -303,7 +303,7 @@ func TestFilesAreSentOnlyIfTheyOrTheCertificatesAreOld(t *testing.T) {
 		m := &machine{says: map[string]string{stampFile: c.has}}
 		n := &node{Target: Target{Runner: m}, settings: settings(), authority: a}
 		result, err := n.putFiles(t.Context())
-		if err != nil || result != c.result || (len(m.tar) > 0) != c.sent {
+		if err != nil || result != c.result || (len(m.tar) > 0) != c.sent || n.changed != (c.sent && c.has != "") {
 			t.Errorf("%.20q: %q, %d bytes sent, %v", c.has, result, len(m.tar), err)
 		}
 	}
