@@ -61,24 +61,12 @@ func (a *app) cp(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer in.Close()
-	return a.copying(ctx, func(ctx context.Context) error {
+	return a.watched(ctx, progress.Step{Name: "copy", Title: "Copying"}, func(ctx context.Context) error {
 		what := progress.Transfer{Name: path.Base(filepath.ToSlash(source.path)), Title: "Copying file"}
 		if info != nil {
 			what.Total = info.Size()
 		}
 		return a.copyTo(ctx, name, target, in, mode(info), what)
-	})
-}
-
-// copying runs f as a step where somebody looks: on a terminal, or where a script asks for events.
-func (a *app) copying(ctx context.Context, f func(context.Context) error) error {
-	if !a.json() && terminal(a.Err) == nil {
-		return f(ctx)
-	}
-	ctx, done := a.progressing(ctx, 1)
-	defer done()
-	return progress.Do(ctx, progress.Step{Name: "copy", Title: "Copying"}, func(ctx context.Context) (string, error) {
-		return "", f(ctx)
 	})
 }
 

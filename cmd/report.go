@@ -100,6 +100,17 @@ func (a *app) progressing(ctx context.Context, steps int) (_ context.Context, do
 	return progress.With(ctx, text), text.Close
 }
 
+// watched runs f as the command's only step where somebody looks: on a terminal, or where a script asks for events. Otherwise
+// the command stays as silent as its like are.
+func (a *app) watched(ctx context.Context, s progress.Step, f func(context.Context) error) error {
+	if !a.json() && terminal(a.Err) == nil {
+		return f(ctx)
+	}
+	ctx, done := a.progressing(ctx, 1)
+	defer done()
+	return progress.Do(ctx, s, func(ctx context.Context) (string, error) { return "", f(ctx) })
+}
+
 // say writes an answer: an event for scripts, a line for people.
 func (a *app) say(data map[string]any, format string, args ...any) {
 	message := fmt.Sprintf(format, args...)

@@ -24,17 +24,21 @@ func (a *app) versionCommand() *cobra.Command {
 				fmt.Fprintln(a.Out, Version)
 				return nil
 			}
-			commit := revision()
 			if a.json() {
-				return writeJSON(a.Out, map[string]any{"doryVersion": Version, "commit": commit, "go": runtime.Version(),
-					"platform": runtime.GOOS + "/" + runtime.GOARCH, "kubernetesVersions": cluster.Versions})
+				return writeJSON(a.Out, versionInfo())
 			}
-			fmt.Fprintf(a.Out, "dory version: %s\ncommit: %s\nkubernetes: %s\n", Version, commit, strings.Join(cluster.Versions, ", "))
+			fmt.Fprintf(a.Out, "dory version: %s\ncommit: %s\nkubernetes: %s\n", Version, revision(), strings.Join(cluster.Versions, ", "))
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&short, "short", false, "only the version")
 	return c
+}
+
+// versionInfo is what this program is.
+func versionInfo() map[string]any {
+	return map[string]any{"doryVersion": Version, "commit": revision(), "go": runtime.Version(),
+		"platform": runtime.GOOS + "/" + runtime.GOARCH, "kubernetesVersions": cluster.Versions}
 }
 
 // revision is the commit that the program was built from, as far as the Go tools noted it.

@@ -57,6 +57,7 @@ func TestCluster(t *testing.T) {
 	part("exec, logs, port-forward", streams)
 	part("metrics-server", metrics)
 	part("dory ssh and cp", sshAndCopy)
+	part("logs for a bug report", bugReport)
 	part("pause", pause)
 	part("clock", clock)
 	part("stop and start", stopAndStart)
