@@ -69,8 +69,8 @@ test-vm: build artifacts previous ## tests on real VMs
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
 
 .PHONY: torture
-torture: build artifacts ## more than 200 things that go wrong, on real VMs, and what dory makes of each; an hour or two
-	DORY_TORTURE=all go test -tags vm -count=1 -timeout 5h -v -run TestTorture ./test
+torture: build artifacts ## hundreds of things that go wrong, on real VMs, and what dory makes of each; hours. TORTURE=PATTERN for some
+	DORY_TORTURE='$(or $(TORTURE),all)' go test -tags vm -count=1 -timeout 8h -v -run 'TestTorture|TestRandomVerbs|TestForkCycles' ./test
 
 .PHONY: bench
 bench: build artifacts ## time everything a user waits for, on real VMs; BENCH="-runs 5 fork" for one scenario

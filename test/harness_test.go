@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,12 @@ type dory struct {
 	t    *testing.T
 	home string // DORY_HOME
 	env  []string
+	// slowest is how long it took at most to end after an interruption.
+	slowest time.Duration
 }
+
+// of is the same program and home for a part of the test.
+func (d *dory) of(t *testing.T) *dory { return &dory{t: t, home: d.home, env: d.env} }
 
 // newDory returns the program with an empty home, and no cluster of it survives the test.
 func newDory(t *testing.T) *dory {
@@ -71,7 +77,7 @@ func (d *dory) parts(t *testing.T) func(name string, f func(t *testing.T, d *dor
 		if t.Failed() {
 			return
 		}
-		t.Run(name, func(t *testing.T) { f(t, &dory{t: t, home: d.home, env: d.env}) })
+		t.Run(name, func(t *testing.T) { f(t, d.of(t)) })
 	}
 }
 
@@ -182,6 +188,19 @@ func (d *dory) processes() []int {
 		}
 	}
 	return pids
+}
+
+// processesBelow are the processes that work in a directory below dir, as machines do in their own.
+func (d *dory) processesBelow(dir string) (found []string) {
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		args, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+		works, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "cwd"))
+		if strings.HasPrefix(works, dir+"/") {
+			found = append(found, fmt.Sprintf("process %s in %s: %.200q", entry.Name(), works, args))
+		}
+	}
+	return found
 }
 
 // evidence prints what a failed test leaves to look at: the consoles' tails, the logs, the journal.

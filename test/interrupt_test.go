@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -35,39 +37,72 @@ type event struct {
 // if the start ended without a new one, and the exit code.
 func (d *dory) interrupted(signal syscall.Signal, seen []string, flags ...string) (step string, code int) {
 	d.t.Helper()
+	return d.interruptedIn(func(step string) bool { return !slices.Contains(seen, step) }, signal, append([]string{"start"}, flags...)...)
+}
+
+// interruptedIn runs a verb and sends it the signal when it begins the first step that is wanted. It returns the step, or ""
+// if none came, and the exit code.
+func (d *dory) interruptedIn(wanted func(step string) bool, signal syscall.Signal, args ...string) (step string, code int) {
+	d.t.Helper()
+	var sent time.Time
+	r := d.watched(func(s string, cmd *exec.Cmd) {
+		if step == "" && wanted(s) {
+			step, sent = s, time.Now()
+			cmd.Process.Signal(signal)
+		}
+	}, args...)
+	if step != "" {
+		d.ended(signal, "step "+step, time.Since(sent))
+	}
+	d.t.Logf("%v in step %q: exit %d", signal, step, r.code)
+	return step, r.code
+}
+
+// watched runs a verb and tells of the beginning and the end of each of its steps.
+func (d *dory) watched(step func(name string, cmd *exec.Cmd), args ...string) result {
+	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	cmd := d.command(ctx, append([]string{"start", "-o", "json"}, flags...)...)
-	var stderr bytes.Buffer
+	cmd := d.command(ctx, append(args, "-o", "json")...)
+	var stdout, stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
-	lines := bufio.NewScanner(out)
+	lines := bufio.NewScanner(io.TeeReader(out, &stdout))
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			d.t.Errorf("not an event: %s", lines.Text())
 		}
-		if step == "" && e.Type == "dev.dory.step" && !slices.Contains(seen, e.Data.Name) {
-			step = e.Data.Name
-			cmd.Process.Signal(signal)
+		if e.Type == "dev.dory.step" {
+			step(e.Data.Name, cmd)
 		}
 	}
-	sent := time.Now()
-	err = cmd.Wait()
-	if signal == syscall.SIGINT && step != "" && time.Since(sent) > 30*time.Second {
-		d.t.Errorf("interrupted in step %s, it took %v to end", step, time.Since(sent))
+	r := result{took: time.Since(began)}
+	if exit := (*exec.ExitError)(nil); errors.As(cmd.Wait(), &exit) {
+		r.code = exit.ExitCode()
 	}
-	if exit, ok := err.(*exec.ExitError); ok {
-		code = exit.ExitCode()
+	r.stdout, r.stderr = stdout.String(), stderr.String()
+	return r
+}
+
+// ended judges how soon a dory has ended after a signal that asks it to.
+func (d *dory) ended(signal syscall.Signal, where string, took time.Duration) {
+	d.t.Helper()
+	if signal == syscall.SIGKILL {
+		return
 	}
-	d.t.Logf("%v in step %q: exit %d", signal, step, code)
-	return step, code
+	d.slowest = max(d.slowest, took)
+	d.t.Logf("%v, %s: it ended after %v", signal, where, took.Round(time.Millisecond))
+	if took > interruptLimit {
+		d.t.Errorf("%v, %s: it took %v to end", signal, where, took)
+	}
 }
 
 // TestDeleteAfterInterruption kills starts early and late, and deletes what there is.

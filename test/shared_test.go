@@ -1,0 +1,81 @@
+//go:build vm
+
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// keptHome names a home whose template is used, and made if it has none, and which stays: whoever runs a few trials again and
+// again saves two minutes each time.
+const keptHome = "DORY_TEST_TEMPLATE"
+
+// shared is the home of the one template that all tests of forks have copies of, made by the first that wants one.
+var shared struct {
+	once sync.Once
+	home string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if os.Getenv(keptHome) == "" && shared.home != "" {
+		os.RemoveAll(shared.home)
+	}
+	if err := report.write(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// newForker returns the program with a home that has nothing but the template of a start without flags.
+func newForker(t *testing.T) *dory {
+	t.Helper()
+	d := newDory(t)
+	shared.once.Do(func() { shared.home, shared.err = makeShared(d) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	d.linkTemplate()
+	return d
+}
+
+// linkTemplate puts the template into the home, made of links: removing or replacing its files harms no other home.
+func (d *dory) linkTemplate() {
+	d.t.Helper()
+	d.linkTree(filepath.Join(shared.home, "cache", "templates"), filepath.Join(d.home, "cache", "templates"))
+}
+
+func makeShared(d *dory) (home string, err error) {
+	if home = os.Getenv(keptHome); home == "" {
+		if home, err = os.MkdirTemp("", "dory-template-"); err != nil {
+			return "", err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(home, "cache"), 0o700); err != nil {
+		return home, err
+	}
+	if artifacts, err := os.Readlink(filepath.Join(d.home, "cache", "artifacts")); err == nil { // see newDory
+		if err := os.Symlink(artifacts, filepath.Join(home, "cache", "artifacts")); err != nil && !errors.Is(err, fs.ErrExist) {
+			return home, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	for _, verb := range []string{"start", "delete"} {
+		cmd := d.command(ctx, verb, "-p", "first")
+		cmd.Env = append(cmd.Env, "DORY_HOME="+home)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return home, fmt.Errorf("make the template: dory %s: %w\n%s", verb, err, out)
+		}
+	}
+	return home, nil
+}
