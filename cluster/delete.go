@@ -46,6 +46,7 @@ func (h *held) removeAll(ctx context.Context) error {
 	h.noteDeleting()
 	err := errors.Join(h.removeMachine(ctx), h.removeContexts(ctx))
 	if err != nil {
+		h.noteDeleting() // there may be room for it now
 		return err
 	}
 	return h.removeFiles()

@@ -66,7 +66,7 @@ func (w *world) count(name string) (n int) {
 }
 
 func (w *world) entry() registry.Entry {
-	return registry.Entry{Name: "fake", Automatic: true, New: func(registry.Options) drivers.Driver { return fakeDriver{w} }}
+	return registry.Entry{Name: "fake", Automatic: true, Capabilities: drivers.Capabilities{OwnsMachines: true}, New: func(registry.Options) drivers.Driver { return fakeDriver{w} }}
 }
 
 func (w *world) ask(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/drivers/libvirt"
+	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/progress"
 )
 
@@ -79,4 +80,14 @@ func (m *Manager) lostNames(ctx context.Context) (names []string, err error) {
 	}
 	slices.Sort(names)
 	return slices.Compact(names), err
+}
+
+// lost refuses a cluster that was ready once and whose machine is gone, disk and all: a start would put an empty one into the
+// place of what a user had in it.
+func (h *held) lost(record *Record, status drivers.Status) error {
+	entry, err := h.parts.driver(record.Driver)
+	if err != nil || !entry.Capabilities.OwnsMachines || record.Phase != Made || status.State != drivers.Absent {
+		return err
+	}
+	return fail.New(fail.MachineGone, "the machine of cluster %q is gone", h.name)
 }

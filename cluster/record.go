@@ -176,7 +176,7 @@ func hostError(err error, what string) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return fail.Wrap(fail.DiskTooMuch, err, "%s", what)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fail.Wrap(fail.HostPermission, err, "%s", what)

@@ -121,6 +121,9 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	if s.status, err = h.driver.Status(ctx, h.record.Machine); err != nil {
 		return nil, err
 	}
+	if err := h.lost(before, s.status); err != nil {
+		return nil, err
+	}
 	s.ran = s.status.State == drivers.Running
 	return s, nil
 }

@@ -114,6 +114,26 @@ func TestStoppedAndKilledMachinesAreBootedAgain(t *testing.T) {
 	}
 }
 
+// TestLostMachineIsNotMadeAnew takes the machine of a cluster away that may hold a user's data.
+func TestLostMachineIsNotMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(w.manager().files("dory").path(machineDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.start(); !fail.Is(err, fail.MachineGone) || w.count("create") != 1 {
+		t.Errorf("%v; %d machines were made", err, w.count("create"))
+	}
+	if _, err := w.manager().Delete(context.Background(), "dory"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.start(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatCannotBeChangedIsRefusedBeforeAnythingIs(t *testing.T) {
 	w := newWorld(t)
 	if err := w.start("dns-domain=one.test"); err != nil {

@@ -42,6 +42,11 @@ func (m *Manager) Stop(ctx context.Context, name string, o StopOptions) (stopped
 	if status.State == drivers.Stopped || status.State == drivers.Absent {
 		return false, nil
 	}
+	if status.NoSpace && !o.PowerOff {
+		if status, err = h.goOn(ctx); err != nil {
+			return false, h.failed(ctx, err)
+		}
+	}
 	saver, saves := h.driver.(drivers.Saver)
 	if saves && !o.PowerOff && status.State == drivers.Running && h.record.Phase == Made {
 		err = h.save(ctx, saver)
@@ -58,20 +63,60 @@ func (m *Manager) Stop(ctx context.Context, name string, o StopOptions) (stopped
 	return true, err
 }
 
+// haltsAgain is how soon a guest whose disk is full is halted again when it goes on.
+const haltsAgain = 2 * time.Second
+
+// goOn lets a machine go on that was halted because its disk could not be written, and looks whether there is room now. If
+// there is not, stopping it would lose what its guest has not written.
+func (h *held) goOn(ctx context.Context) (status drivers.Status, err error) {
+	pauser, ok := h.driver.(drivers.Pauser)
+	if !ok {
+		return h.driver.Status(ctx, h.record.Machine)
+	}
+	if err := pauser.Unpause(ctx, h.record.Machine); err != nil {
+		return status, err
+	}
+	select {
+	case <-ctx.Done():
+		return status, ctx.Err()
+	case <-time.After(haltsAgain):
+	}
+	if status, err = h.driver.Status(ctx, h.record.Machine); err == nil && status.NoSpace {
+		err = halted(h.name, status)
+	}
+	return status, err
+}
+
+// halted is what a user is told of a machine that cannot write, and so neither be saved nor shut down.
+func halted(name string, status drivers.Status) error {
+	return fail.New(fail.DiskTooMuch, "the machine of cluster %q is halted", name).WithEvidence(status.Reason).
+		WithAdvice("free some space and try again; 'dory stop --power-off -p %s' ends it as a power cut would", name)
+}
+
 // save has the guest write out its file systems first: if the machine cannot be resumed one day, it boots from its disk.
 func (h *held) save(ctx context.Context, saver drivers.Saver) error {
 	return progress.Do(ctx, saveStep, func(ctx context.Context) (string, error) {
-		node, err := h.Login(ctx, h.name, "")
-		if err != nil {
-			return "", fail.As(err).WithAdvice("'dory stop --power-off -p %s' ends the machine without saving it", h.name)
-		}
-		err = node.Run(ctx, provision.Cmd{Shell: "sync"})
-		node.Close()
-		if err != nil {
-			return "", fail.Wrap(fail.GuestCommand, err, "write out the node's file systems")
+		if err := h.syncNode(ctx); err != nil {
+			return "", err
 		}
 		return h.name, saver.Save(ctx, h.record.Machine)
 	})
+}
+
+// syncNode has the guest write out its file systems. One that cannot write is halted, and would never answer.
+func (h *held) syncNode(ctx context.Context) error {
+	s := &start{held: h}
+	watched, stop := s.watch(ctx)
+	defer stop()
+	node, err := h.Login(watched, h.name, "")
+	if err != nil {
+		return s.because(ctx, watched, fail.As(err).WithAdvice("'dory stop --power-off -p %s' ends the machine without saving it", h.name))
+	}
+	defer node.Close()
+	if err := node.Run(watched, provision.Cmd{Shell: "sync"}); err != nil {
+		return s.because(ctx, watched, fail.Wrap(fail.GuestCommand, err, "write out the node's file systems"))
+	}
+	return nil
 }
 
 func (h *held) powerOff(ctx context.Context, status drivers.Status) error {

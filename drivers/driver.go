@@ -153,6 +153,8 @@ const (
 type Status struct {
 	State  State
 	Reason string // why the state is Unknown or Paused, or what the machine died of; empty otherwise
+	// NoSpace: it is Paused because a disk could not be written, most likely for want of space on the host.
+	NoSpace bool
 	// SSH is host:port where the machine's SSH server can be reached, whether or not it answers yet. Empty unless running.
 	SSH string
 	// Forwards are the machine's forwards with the host ports that are really in use. Empty unless running.

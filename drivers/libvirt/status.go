@@ -64,6 +64,7 @@ func state(c *conversation, dom libvirt.Domain, is mark) (status drivers.Status,
 		switch libvirt.DomainPausedReason(reason) {
 		case libvirt.DomainPausedIoerror:
 			// A guest whose write failed for want of space is halted instead of being told of a broken disk.
+			status.NoSpace = true
 			status.Reason = "a disk could not be written, most likely because the host's is full; free some space, then unpause"
 		case libvirt.DomainPausedSave, libvirt.DomainPausedStartingUp:
 			return drivers.Status{State: drivers.Unknown, Reason: "it is being saved or started"}, nil

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
@@ -64,7 +65,7 @@ func hostError(err error, doing string) error {
 		return nil
 	case isNoSpace(err):
 		return fail.Wrap(fail.DiskTooMuch, err, "%s", doing)
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fail.Wrap(fail.HostPermission, err, "%s", doing)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)

@@ -60,10 +60,19 @@ func (d *Driver) writeMemory(ctx context.Context, m drivers.Machine, saved snaps
 	defer file.Close()
 	// QEMU writes all pages in their order, zeros too, so that the last one's place says how much is done.
 	w := &memoryWriter{file: file, seen: progress.Count(ctx, progress.Transfer{Name: "memory", Title: "Saving memory", Total: m.Memory})}
-	err = d.writeOut(ctx, m, w.page, func(state []byte) error {
+	// Where there is no room for it, the guest, which goes on in a moment, needs what room there was.
+	giveBack := func(err error) error {
+		if err != nil {
+			file.Truncate(0)
+		}
+		return err
+	}
+	err = d.writeOut(ctx, m, func(offset int64, page []byte) error {
+		return giveBack(w.page(offset, page))
+	}, func(state []byte) error {
 		s.state = state
 		w.seen.End()
-		return errors.Join(w.flush(), saved.writeState(s))
+		return giveBack(errors.Join(w.flush(), saved.writeState(s)))
 	})
 	if err != nil {
 		return err

@@ -108,6 +108,11 @@ func (d *Driver) setup(b *binary, m drivers.Machine, chosen choice) (s setup, er
 
 // prepare puts everything in place that QEMU will read. does is what the machine does next.
 func (dir machineDir) prepare(s setup, does string) error {
+	// Its guest would be told of a broken disk.
+	if largest := largestFile(); largest < s.Machine.Disk {
+		return fail.New(fail.DiskTooMuch, "start machine %s: its disk may grow to %d MiB, and no file may be larger than %d KiB here",
+			s.Machine.Name, s.Machine.Disk>>20, largest>>10).WithAdvice("raise the limit on the size of files, which 'ulimit -f' shows, or choose a smaller --disk-size")
+	}
 	err := errors.Join(
 		removeFile(dir.path(processFile)), // of a process that has ended
 		dir.keepHardware(hardware{MachineType: s.MachineType}),

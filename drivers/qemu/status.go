@@ -23,6 +23,9 @@ const (
 // loadingReason is why the state of a machine is unknown whose QEMU waits for a snapshot to load.
 const loadingReason = "QEMU is loading the machine's memory, or that was interrupted"
 
+// haltedByDisk is QEMU's state of a machine whose disk could not be written.
+const haltedByDisk = "io-error"
+
 // guestSSH is the port of the machine's SSH server.
 const guestSSH = 22
 
@@ -78,9 +81,10 @@ func (d *Driver) ask(ctx context.Context, m drivers.Machine) (drivers.Status, er
 		status.State, status.Reason = drivers.Paused, "it is being saved, or that was interrupted; then unpause it"
 	case "inmigrate":
 		return drivers.Status{State: drivers.Unknown, Reason: loadingReason}, nil
-	case "io-error":
+	case haltedByDisk:
 		// A guest whose write failed for want of space is halted instead of being told of a broken disk.
-		status.State, status.Reason = drivers.Paused, "a disk could not be written, most likely because the host's is full; free some space, then unpause"
+		status.State, status.NoSpace = drivers.Paused, true
+		status.Reason = "a disk could not be written, most likely because the host's is full; free some space, then unpause"
 	default:
 		return drivers.Status{State: drivers.Unknown, Reason: "QEMU says that the machine is in state " + run}, nil
 	}

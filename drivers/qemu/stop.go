@@ -60,8 +60,11 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 func powerOff(ctx context.Context, dir machineDir, id identity, grace time.Duration) (gone bool) {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	for ctx.Err() == nil && exists(dir.path(socketFile)) { // without the socket, nobody can press
-		press(ctx, dir) // failing, it is pressed again
+	for first := true; ctx.Err() == nil && exists(dir.path(socketFile)); first = false { // without the socket, nobody can press
+		// Failing, it is pressed again, but for a guest that cannot write: it went on, and was halted again at once.
+		if noSpace, _ := press(ctx, dir); noSpace && !first {
+			return false
+		}
 		round, done := context.WithTimeout(ctx, pressEvery)
 		err := waitProcess(round, id)
 		done()
@@ -72,19 +75,21 @@ func powerOff(ctx context.Context, dir machineDir, id identity, grace time.Durat
 	return false
 }
 
-// press presses the power button. A paused machine must go on, to be able to notice.
-func press(ctx context.Context, dir machineDir) error {
+// press presses the power button. A paused machine must go on, to be able to notice; noSpace says that it was halted for
+// want of space.
+func press(ctx context.Context, dir machineDir) (noSpace bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pressEvery)
 	defer cancel()
 	q, err := dialMonitor(ctx, dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer q.close()
-	if run, err := q.runState(ctx); err == nil && run != "running" {
+	run, err := q.runState(ctx)
+	if err == nil && run != "running" {
 		q.run(ctx, "cont", nil, nil)
 	}
-	return q.run(ctx, "system_powerdown", nil, nil)
+	return run == haltedByDisk, q.run(ctx, "system_powerdown", nil, nil)
 }
 
 // quit has QEMU end itself.

@@ -36,6 +36,7 @@ var (
 	QEMUFailed     = Kind{"DRV_QEMU_FAILED", 50, "QEMU ended or refused to start", "the evidence above is QEMU's own; 'dory logs --problems' shows more"}
 	KVMUnusable    = Kind{"DRV_KVM_UNUSABLE", 59, "the accelerator that was asked for does not run a guest", "leave --accel out, and dory takes what works"}
 	MachineEnded   = Kind{"DRV_MACHINE_ENDED", 53, "the machine ended by itself", "the evidence above is the machine's own; 'dory start' boots it again"}
+	MachineGone    = Kind{"DRV_MACHINE_GONE", 55, "the machine of a cluster that was ready once is not there any more, nor is its disk", "'dory delete' removes what is left of the cluster; then 'dory start' makes a new one"}
 	DriverUnknown  = Kind{"DRV_UNKNOWN", 54, "there is no such driver", "use --driver qemu"}
 	DriverUnusable = Kind{"DRV_UNUSABLE", 59, "no driver works on this computer", "see the remedies above"}
 
