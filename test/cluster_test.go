@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,7 +68,7 @@ func TestCluster(t *testing.T) {
 }
 
 func (d *dory) kubeconfig() string {
-	for _, entry := range d.env {
+	for _, entry := range slices.Backward(d.env) { // the last counts
 		if path, ok := strings.CutPrefix(entry, "KUBECONFIG="); ok {
 			return path
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +32,8 @@ type dory struct {
 	env  []string
 	// slowest is how long it took at most to end after an interruption.
 	slowest time.Duration
+	// under is a command that executes dory, with arguments; empty: nothing does.
+	under []string
 }
 
 // of is the same program and home for a part of the test.
@@ -101,7 +104,8 @@ func binary(t *testing.T) string {
 }
 
 func (d *dory) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, binary(d.t), args...)
+	args = slices.Concat(d.under, []string{binary(d.t)}, args)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = d.env
 	return cmd
 }

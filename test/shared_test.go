@@ -70,11 +70,11 @@ func makeShared(d *dory) (home string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	for _, verb := range []string{"start", "delete"} {
-		cmd := d.command(ctx, verb, "-p", "first")
+	for _, args := range [][]string{{"start", "-p", "first", "--wait-timeout", makingLimit}, {"delete", "-p", "first"}} {
+		cmd := d.command(ctx, args...)
 		cmd.Env = append(cmd.Env, "DORY_HOME="+home)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return home, fmt.Errorf("make the template: dory %s: %w\n%s", verb, err, out)
+			return home, fmt.Errorf("make the template: dory %s: %w\n%s", args[0], err, out)
 		}
 	}
 	return home, nil

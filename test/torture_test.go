@@ -29,10 +29,13 @@ type trial struct {
 	strike func(c *victim)
 	// says are words of the status that then are true; none: whatever it says.
 	says []string
-	// refused are the exit codes besides 0 that the next start may have.
+	// refused are the exit codes besides 0 that the next start may have, which waits so long; nothing: long enough.
 	refused []int
+	wait    string
 	// mend takes away what went wrong. Until then every verb may be refused with these codes; afterwards none.
 	mend func(c *victim)
+	// after is what must hold after a start that succeeded.
+	after func(c *victim)
 }
 
 // victim is the cluster of one trial.
@@ -40,13 +43,14 @@ type victim struct {
 	*dory
 	name string
 	row  *outcome
+	disk string // where a small file system is mounted
 }
 
 // torture chooses the trials: "all", or those whose kind and name match a regular expression. Without it every so many-th is
 // run, for minutes rather than hours.
 const (
 	torture     = "DORY_TORTURE"
-	tortureStep = 17
+	tortureStep = 23
 )
 
 // TestTorture runs the trials one after the other, each on a fork of one template.
@@ -55,7 +59,7 @@ func TestTorture(t *testing.T) {
 	for i, trial := range chosen(t, allTrials()) {
 		row := &outcome{kind: trial.kind, name: trial.name}
 		row.ok = t.Run(trial.kind+"/"+trial.name, func(t *testing.T) {
-			c := &victim{d.of(t), fmt.Sprintf("victim-%d", i), row}
+			c := &victim{dory: d.of(t), name: fmt.Sprintf("victim-%d", i), row: row}
 			defer c.cleanUp()
 			if trial.ready != nil {
 				trial.ready(c)
@@ -70,7 +74,7 @@ func TestTorture(t *testing.T) {
 }
 
 func allTrials() []trial {
-	return slices.Concat(interruptions(), kills(), damages(), templateDamages(), guestTroubles(), races())
+	return slices.Concat(interruptions(), makings(), kills(), damages(), templateDamages(), guestTroubles(), races())
 }
 
 func chosen(t *testing.T, all []trial) (some []trial) {
@@ -104,14 +108,18 @@ func (c *victim) recovers(of trial) {
 	c.t.Helper()
 	c.tells(of.says)
 	if of.mend != nil {
-		c.starts(of.refused)
-		if r := c.run(startLimit, "-p", c.name, "delete"); r.code != 0 && !slices.Contains(of.refused, r.code) {
+		c.starts(of)
+		r := c.run(startLimit, "-p", c.name, "delete")
+		if r.code != 0 && !slices.Contains(of.refused, r.code) {
 			c.t.Errorf("delete, before it is mended: exit %d\n%s", r.code, r.stderr)
 		}
 		of.mend(c)
-		of.refused = nil
+		of.refused, of.wait = nil, ""
+		if r.code != 0 { // it may have come so far that the machine is gone, and could not note even that
+			of.refused = []int{55}
+		}
 	}
-	c.starts(of.refused)
+	c.starts(of)
 	if r := c.dory.run(commandLimit, "-p", c.name, "delete"); r.code != 0 {
 		c.t.Errorf("delete: exit %d\n%s", r.code, r.stderr)
 	}
@@ -139,15 +147,22 @@ func (c *victim) tells(truth []string) {
 }
 
 // starts starts it: that succeeds, and then it works; or it is refused with one of the codes, and says what to do.
-func (c *victim) starts(refused []int) {
+func (c *victim) starts(of trial) {
 	c.t.Helper()
-	r := c.dory.run(startLimit, "-p", c.name, "start", "--wait-timeout", "5m")
+	wait := of.wait
+	if wait == "" {
+		wait = "10m"
+	}
+	r := c.dory.run(startLimit, "-p", c.name, "start", "--wait-timeout", wait)
 	switch {
 	case r.code == 0:
 		if out := c.dory.run(commandLimit, "-p", c.name, "kubectl", "--", "get", "node", "dory"); out.code != 0 {
 			c.t.Errorf("after start, kubectl: %s", out.stderr)
 		}
-	case !slices.Contains(refused, r.code):
+		if of.after != nil {
+			of.after(c)
+		}
+	case !slices.Contains(of.refused, r.code):
 		c.t.Errorf("start: exit %d after %v\n%s", r.code, r.took, r.stderr)
 	case !strings.Contains(r.stderr, "what to do:"):
 		c.t.Errorf("start does not say what to do: %s", r.stderr)
@@ -182,6 +197,7 @@ func (c *victim) cleanUp() {
 	if c.t.Failed() {
 		c.evidenceOf(c.name)
 	}
+	c.under = nil
 	os.Remove(c.kubeconfig()) // a trial may have spoiled it
 	c.dory.run(commandLimit, "-p", c.name, "delete")
 	for _, pid := range c.pids() {
