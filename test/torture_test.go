@@ -74,7 +74,8 @@ func TestTorture(t *testing.T) {
 }
 
 func allTrials() []trial {
-	return slices.Concat(interruptions(), makings(), kills(), damages(), templateDamages(), guestTroubles(), races())
+	return slices.Concat(interruptions(), makings(), kills(), damages(), templateDamages(), rooms(), failingWrites(),
+		guestTroubles(), races())
 }
 
 func chosen(t *testing.T, all []trial) (some []trial) {
