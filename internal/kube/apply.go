@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,6 +18,10 @@ import (
 
 // applyAtOnce is how many objects are on their way at the same time.
 const applyAtOnce = 8
+
+// applyTries is how often an object is sent to an API server that gives up on it itself, which it does after half a minute: on
+// a computer with other work, one that has just started may need longer.
+const applyTries = 6
 
 // Apply makes the API server hold the objects of a YAML stream, by server-side apply. Namespaces go first; the rest goes
 // at once, since Kubernetes' objects may name each other before they exist.
@@ -71,7 +76,13 @@ func (c *Cluster) applyOne(ctx context.Context, object *unstructured.Unstructure
 	if namespace := object.GetNamespace(); namespace != "" {
 		client = c.dynamic.Resource(resource).Namespace(namespace)
 	}
-	_, err := client.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "dory", Force: true})
+	var err error
+	for range applyTries { // to apply it twice is to apply it once
+		_, err = client.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "dory", Force: true})
+		if !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err) || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
 	}

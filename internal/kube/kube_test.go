@@ -140,6 +140,24 @@ metadata: {name: standard}
 	}
 }
 
+func TestApplyIsTriedAgainWhenTheServerGaveUp(t *testing.T) {
+	tries := 0
+	c := client(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		if tries++; tries < 3 {
+			w.WriteHeader(http.StatusGatewayTimeout)
+			io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Timeout","message":"request did not complete","code":504}`)
+			return
+		}
+		w.Write(body)
+	})
+	const class = "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: standard}}"
+	if err := c.Apply(t.Context(), []byte(class)); err != nil || tries != 3 {
+		t.Errorf("%v after %d tries", err, tries)
+	}
+}
+
 func TestParseWait(t *testing.T) {
 	for text, want := range map[string]int{"all": 4, "extra,apps_running": 1, "none": 0, "false": 0, "true": 2, "": 2, "apiserver, node_ready": 2} {
 		if got, err := ParseWait(text); err != nil || len(got) != want {
