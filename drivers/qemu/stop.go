@@ -16,8 +16,9 @@ const (
 	pressEvery = 3 * time.Second
 	// quitLimit is how long QEMU may take to write out its caches and end.
 	quitLimit = 2 * time.Second
-	// killLimit is how long the kernel may take to end a process that was killed: it frees gigabytes of memory.
-	killLimit = 10 * time.Second
+	// killLimit is how long the kernel may take to end a process that was killed: it frees gigabytes of memory, and ends what
+	// is on its way to the disk. On a computer with twenty processes for two processors, ten seconds were not enough.
+	killLimit = time.Minute
 )
 
 // Stop presses the machine's power button and waits for its end, which comes by itself; after the grace QEMU is told to
