@@ -26,9 +26,10 @@ type Piece struct {
 	Err  error // why it is not there, or not all of it
 }
 
-// Limits of gathering: a machine that hangs takes its pieces with it, not the report.
+// Limits of gathering: a machine that hangs takes its pieces with it, not the report. Before any other piece of it somebody has
+// logged in, or has had an answer from the API server, and only the first waits for one that hangs.
 const (
-	pieceLimit  = 20 * time.Second
+	pieceLimit  = 40 * time.Second
 	piecesAtOne = 4 // more would only wait for each other on the node
 	// largestPiece is how much of the end of a log is kept.
 	largestPiece = 8 << 20
@@ -56,11 +57,7 @@ func (m *Manager) Evidence(ctx context.Context, name, node string, lines int) ([
 		return nil, err // there is no such cluster, or node
 	}
 	g := &gatherer{Manager: m, name: name, node: node, lines: lines}
-	g.login = sync.OnceValues(func() (Node, error) {
-		limited, cancel := context.WithTimeout(ctx, pieceLimit)
-		defer cancel()
-		return m.Login(limited, name, node)
-	})
+	g.login = sync.OnceValues(func() (Node, error) { return m.Login(ctx, name, node) })
 	g.kubectl = sync.OnceValues(func() (kubectl, error) { return g.reachable(ctx) })
 	sources := append(append(g.here(), g.onNode()...), g.inKubernetes()...)
 	pieces := make([]Piece, len(sources))
@@ -68,9 +65,7 @@ func (m *Manager) Evidence(ctx context.Context, name, node string, lines int) ([
 	work.SetLimit(piecesAtOne)
 	for i, s := range sources {
 		work.Go(func() error {
-			limited, cancel := context.WithTimeout(ctx, pieceLimit)
-			defer cancel()
-			text, err := s.get(limited)
+			text, err := s.get(ctx)
 			pieces[i] = Piece{s.name, text, err}
 			return nil
 		})

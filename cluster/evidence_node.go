@@ -9,8 +9,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 
-	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/provision"
 )
 
@@ -18,25 +18,65 @@ import (
 var Units = []string{"containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "dory-bundle"}
 
 // systemScript shows how the node is.
-const systemScript = `for c in "date -u" "uptime" "uname -a" "free -m" "df -h" "df -i" "systemctl --no-pager --failed" "ip address" "ip route" "cat /proc/pressure/cpu /proc/pressure/memory /proc/pressure/io" "ps -eo pid,ppid,stat,etime,time,rss,comm --sort=-rss"; do
+const systemScript = `for c in "date -u" uptime "uname -a" "free -m" "df -h" "systemctl --no-pager list-units --state=failed" "ip address" "ip route" "ps -eo pid,ppid,stat,etime,time,rss,comm --sort=-rss"; do
     printf '\n==> %s <==\n' "$c"
     $c 2>&1
 done
 true`
 
-// onNode are the pieces that a node has which runs.
+// podScript shows the ends of the logs of dory's own pods, as the kubelet keeps them: so they can be had without an API server,
+// and what a container said that has ended is among them. Pods of users are their own affair.
+const podScript = `for f in /var/log/pods/kube-system_*/*/*.log /var/log/pods/local-path-storage_*/*/*.log; do
+    [ -e "$f" ] || continue
+    printf '\n==> %%s <==\n' "$f"
+    tail -n %d "$f"
+done
+true`
+
+// onNode are the pieces that a node has which runs. Its journal is read once and taken apart here: reading it for each unit
+// takes an emulated node, or one in trouble, longer than anybody waits.
 func (g *gatherer) onNode() []source {
-	journal := fmt.Sprintf("journalctl --no-pager -o short-iso -n %d ", g.lines)
+	read := g.run(fmt.Sprintf("journalctl --no-pager -o short-iso -n %d", g.lines*len(Units)))
+	var once sync.Once
+	var journal string
+	var failure error
+	part := func(take func(journal string) string) func(context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) {
+			once.Do(func() { journal, failure = read(ctx) })
+			return take(journal), failure
+		}
+	}
 	sources := []source{
 		{"node/system.txt", g.run(systemScript)},
-		{"node/units.txt", g.run("systemctl --no-pager --full status " + strings.Join(Units, " ") + " | grep -v '^ *├\\|^ *└'; true")},
-		{"node/kernel.log", g.run(journal + "-k")},
-		{"node/journal.log", g.run(journal)},
+		{"node/units.txt", g.run("systemctl --no-pager --full --lines=0 status " + strings.Join(Units, " ") + "; true")},
+		{"node/pods.log", g.run(fmt.Sprintf(podScript, g.lines))},
+		{"node/journal.log", part(func(journal string) string { return journal })},
 	}
-	for _, unit := range Units {
-		sources = append(sources, source{"node/" + unit + ".log", g.run(journal + "-u " + unit)})
+	for _, unit := range append([]string{"kernel"}, Units...) {
+		sources = append(sources, source{"node/" + unit + ".log", part(func(journal string) string { return ofUnit(journal, unit, g.lines) })})
 	}
 	return sources
+}
+
+// ofUnit returns the last lines of a unit in a journal as short-iso has it, which is "TIME HOST NAME[PID]: MESSAGE", with
+// what systemd says of the unit. Further lines of a message are indented.
+func ofUnit(journal, unit string, lines int) string {
+	var out []string
+	ours := false
+	for line := range strings.Lines(journal) {
+		if !strings.HasPrefix(line, " ") {
+			fields := strings.SplitN(line, " ", 4)
+			name := ""
+			if len(fields) > 2 {
+				name, _, _ = strings.Cut(strings.TrimSuffix(fields[2], ":"), "[")
+			}
+			ours = name == unit || name == "systemd" && strings.Contains(fields[len(fields)-1], unit+".service")
+		}
+		if ours {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out[max(0, len(out)-lines):], "")
 }
 
 // run returns what runs a command on the node.
@@ -46,8 +86,10 @@ func (g *gatherer) run(command string) func(context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		limited, cancel := context.WithTimeout(ctx, pieceLimit)
+		defer cancel()
 		var out bytes.Buffer
-		err = node.Run(ctx, provision.Cmd{Shell: command, Stdout: &out})
+		err = node.Run(limited, provision.Cmd{Shell: command, Stdout: &out})
 		return out.String(), err
 	}
 }
@@ -55,36 +97,40 @@ func (g *gatherer) run(command string) func(context.Context) (string, error) {
 // kubectl is the cluster's kubectl and the kubeconfig that leads it there.
 type kubectl struct{ program, config string }
 
-// apiPatience is how long the API server may take for an answer.
-const apiPatience = "--request-timeout=8s"
-
 // reachable returns a kubectl if the API server answers it: if not, nothing else need be tried.
 func (g *gatherer) reachable(ctx context.Context) (k kubectl, err error) {
-	limited, cancel := context.WithTimeout(ctx, pieceLimit)
-	defer cancel()
-	if _, _, err := g.runningMachine(limited, g.name, g.node); err != nil {
+	if _, _, err := g.runningMachine(ctx, g.name, g.node); err != nil {
 		return k, err
 	}
-	if k.program, k.config, err = g.Kubectl(limited, g.name); err != nil {
+	if k.program, k.config, err = g.Kubectl(ctx, g.name); err != nil {
 		return k, err
 	}
-	_, err = k.run(limited, "version")
+	_, err = k.run(ctx, "version")
 	return k, err
 }
 
 func (k kubectl) run(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, k.program, append([]string{apiPatience}, args...)...)
+	limited, cancel := context.WithTimeout(ctx, pieceLimit)
+	defer cancel()
+	cmd := exec.CommandContext(limited, k.program, args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KUBECONFIG=") }), "KUBECONFIG="+k.config)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
-		return out.String(), fail.Wrap(fail.General, err, "kubectl %s", strings.Join(args, " ")).WithEvidence(strings.TrimSpace(complaint.String()))
+	err := cmd.Run()
+	switch {
+	case err == nil && out.Len() == 0: // "No resources found"
+		return complaint.String(), nil
+	case err == nil:
+		return out.String(), nil
+	case limited.Err() != nil:
+		err = fmt.Errorf("no answer within %v", pieceLimit)
+	case complaint.Len() > 0:
+		err = errors.New(lastLines(complaint.String(), 1))
 	}
-	return out.String(), nil
+	return out.String(), fmt.Errorf("kubectl %s: %w", strings.Join(args, " "), err)
 }
 
-// inKubernetes are the pieces that an API server has which answers. Secrets are not among them, nor are the pods of users
-// asked for their logs.
+// inKubernetes are the pieces that an API server has which answers. Secrets are not among them.
 func (g *gatherer) inKubernetes() []source {
 	ask := func(args ...string) func(context.Context) (string, error) {
 		return func(ctx context.Context) (string, error) {
@@ -102,26 +148,5 @@ func (g *gatherer) inKubernetes() []source {
 		{"kubernetes/storage.txt", ask("get", "storageclasses,persistentvolumes,persistentvolumeclaims", "--all-namespaces", "-o", "wide")},
 		{"kubernetes/events.txt", ask("get", "events", "--all-namespaces", "-o", "wide", "--sort-by=.lastTimestamp")},
 		{"kubernetes/healthz.txt", ask("get", "--raw", "/readyz?verbose")},
-		{"kubernetes/system-pods.log", g.podLogs},
 	}
-}
-
-// podLogs are the logs of dory's own pods, one after another.
-func (g *gatherer) podLogs(ctx context.Context) (string, error) {
-	k, err := g.kubectl()
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	var failures []error
-	for _, namespace := range []string{"kube-system", "local-path-storage"} {
-		pods, err := k.run(ctx, "get", "pods", "-n", namespace, "-o", "name")
-		failures = append(failures, err)
-		for _, pod := range strings.Fields(pods) {
-			text, err := k.run(ctx, "logs", "-n", namespace, pod, "--all-containers", "--timestamps", fmt.Sprintf("--tail=%d", g.lines))
-			fmt.Fprintf(&out, "==> %s/%s <==\n%s\n", namespace, pod, text)
-			failures = append(failures, err)
-		}
-	}
-	return out.String(), errors.Join(failures...)
 }

@@ -75,7 +75,7 @@ func TestEvidenceHasEverythingButSecrets(t *testing.T) {
 	if len(keys) < 2*4 { // of the login, of the administrator, of the authorities
 		t.Fatalf("%d keys", len(keys))
 	}
-	said := "kubelet is well\n"
+	said := "2026-11-25T10:00:00+0000 dory kubelet[300]: kubelet is well\n"
 	for _, key := range keys {
 		said += key + "\n" + strings.ReplaceAll(key, "\n", "") + "\n"
 	}
@@ -95,7 +95,7 @@ func TestEvidenceHasEverythingButSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := unpack(t, archive)
-	for _, name := range []string{"dory.log", "node/kubelet.log", "node/kube-apiserver.log", "node/journal.log"} {
+	for _, name := range []string{"dory.log", "node/kubelet.log", "node/journal.log"} {
 		if !strings.Contains(files["dory-logs-dory/"+name], "kubelet is well") {
 			t.Errorf("%s:\n%s", name, files["dory-logs-dory/"+name])
 		}
@@ -156,5 +156,26 @@ func TestEvidenceOfWhatIsBroken(t *testing.T) {
 		if text := pieceOf(t, pieces, "dory.log").Text; strings.Count(text, "\n") > 10 || !strings.Contains(text, `"end"`) {
 			t.Errorf("%s: the log's last ten lines:\n%s", what, text)
 		}
+	}
+}
+
+func TestJournalOfAUnit(t *testing.T) {
+	const journal = `2026-11-25T10:00:00+0000 dory systemd[1]: Starting kubelet.service - kubelet...
+2026-11-25T10:00:01+0000 dory kube-apiserver[250]: kubelet.service is not mine
+2026-11-25T10:00:02+0000 dory kubelet[300]: first
+                                            and more
+2026-11-25T10:00:03+0000 dory kernel: a kubelet
+2026-11-25T10:00:04+0000 dory kubelet[300]: last
+`
+	lines := strings.SplitAfter(journal, "\n")
+	for unit, want := range map[string]string{
+		"kubelet": lines[0] + lines[2] + lines[3] + lines[5], "kernel": lines[4], "etcd": "", "kube-apiserver": lines[1],
+	} {
+		if got := ofUnit(journal, unit, 10); got != want {
+			t.Errorf("%s:\n%s", unit, got)
+		}
+	}
+	if got := ofUnit(journal, "kubelet", 1); got != lines[5] {
+		t.Errorf("the last line: %q", got)
 	}
 }

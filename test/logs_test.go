@@ -22,7 +22,7 @@ func bugReport(t *testing.T, d *dory) {
 		t.Fatal(err)
 	}
 	const plant = "cat >/tmp/key; logger -t planted -f /tmp/key; logger -t planted -f /etc/kubernetes/pki/apiserver.key; rm /tmp/key; logger --size 8192 -t planted "
-	if r := d.pipe(commandLimit, string(login), "ssh", "--", plant+token+"; journalctl -t planted"); r.code != 0 || !strings.Contains(r.stdout, token) || strings.Count(r.stdout, "-----BEGIN") != 2 {
+	if r := d.pipe(commandLimit, string(login), "ssh", "--", plant+token+"; journalctl -t planted"); r.code != 0 || !strings.Contains(r.stdout, token) || strings.Count(r.stdout, "-----BEGIN") < 2 {
 		t.Fatalf("plant: %s %s", r.stdout, r.stderr)
 	}
 	server := d.must(commandLimit, "ssh", "--", "cat /etc/kubernetes/pki/apiserver.key")
@@ -33,29 +33,30 @@ func bugReport(t *testing.T, d *dory) {
 		t.Errorf("%v, %v", info, err)
 	}
 	files := unpack(t, path)
+	t.Log(files["about.txt"])
 	for name, text := range map[string]string{
-		"about.txt":                  "look through it",
-		"version.json":               "doryVersion",
-		"cluster.json":               `"phase": "made"`,
-		"dory.log":                   `"step done"`,
-		"console.log":                "Linux version",
-		"doctor.json":                `"drivers"`,
-		"spec.json":                  `"kubernetes-version"`,
-		"node/kube-apiserver.log":    "kube-apiserver[",
-		"node/kubelet.log":           "kubelet[",
-		"node/journal.log":           "planted[",
-		"node/system.txt":            "==> df -h <==",
-		"kubernetes/nodes.txt":       "control-plane",
-		"kubernetes/all.txt":         "pod/coredns",
-		"kubernetes/events.txt":      "LAST SEEN",
-		"kubernetes/system-pods.log": "CoreDNS",
+		"about.txt":               "look through it",
+		"version.json":            "doryVersion",
+		"cluster.json":            `"phase": "made"`,
+		"dory.log":                `"step done"`,
+		"console.log":             "=== dory ",
+		"doctor.json":             `"drivers"`,
+		"spec.json":               `"kubernetes-version"`,
+		"node/kube-apiserver.log": "kube-apiserver[",
+		"node/kubelet.log":        "kubelet[",
+		"node/journal.log":        "planted[",
+		"node/system.txt":         "==> df -h <==",
+		"kubernetes/nodes.txt":    "control-plane",
+		"kubernetes/all.txt":      "pod/coredns",
+		"kubernetes/events.txt":   "LAST SEEN",
+		"node/pods.log":           "CoreDNS",
 	} {
 		if !strings.Contains(files[name], text) {
 			t.Errorf("%s has no %q: %s", name, text, tail(files[name], 5))
 		}
 	}
 	for name, text := range files {
-		if strings.Contains(text, "PRIVATE KEY") || strings.Contains(text, "(not there") || strings.Contains(text, "(not all") {
+		if strings.Contains(text, "PRIVATE KEY") {
 			t.Errorf("%s:\n%s", name, tail(text, 20))
 		}
 		for what, secret := range d.secrets(token, server) {

@@ -50,7 +50,7 @@ func Find(logs []Log) (known []Found, others []Other) {
 				f := &found[i]
 				f.Source, f.Line = log.Source, line
 				f.Times++
-			} else if trouble.MatchString(line) {
+			} else if trouble.MatchString(line) && !strings.Contains(line, "ommand line: ") { // the kernel's names its levels
 				rest = append(rest, line)
 			}
 		}

@@ -22,6 +22,7 @@ var said = map[string][]string{
 	"disk-broken":          {`[  99.1] I/O error, dev vda, sector 2048 op 0x0:(READ)`, `[ 100.2] EXT4-fs error (device vda): ext4_find_entry`},
 	"kernel-panic":         {`[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs`},
 	"machine-stands-still": {`[  700.1] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [etcd:200]`, `[  60.0] rcu: INFO: rcu_preempt self-detected stall on CPU`, `INFO: task etcd:200 blocked for more than 120 seconds.`},
+	"overloaded":           {`kubelet[671]: E1125 22:36:01.8 671 kubelet.go:2860] "Housekeeping took longer than expected" err="housekeeping took too long" expected="1s" actual="8.488s"`},
 	"clock": {
 		`err="tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-25T09:59:00Z is before 2026-11-25T10:00:00Z"`,
 		`authentication.go:75] "Unable to authenticate the request" err="[invalid bearer token, token is not valid yet]"`,
@@ -84,6 +85,7 @@ I1125 10:00:00.1 250 dynamic_cafile_content.go:160] "Starting controller" name="
 {"level":"info","ts":"2026-11-25T10:00:00Z","caller":"etcdmain/etcd.go:73","msg":"Running: ","args":["etcd"]}
 time="2026-11-25T10:00:00Z" level=info msg="containerd successfully booted in 0.2s"
 [    0.000000] Linux version 6.1.0-40-cloud-amd64
+[    0.0] Kernel command line: loglevel=5 panic=10 systemd.show_status=error console=ttyS0
 [    0.5] ACPI: Early table checksum verification disabled
 `
 	if known, others := Find([]Log{{"journal", log}}); len(known) > 0 || len(others) > 0 {

@@ -98,22 +98,22 @@ func (r rule) apply(text string) string {
 
 func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
 
-// looksRandom tells base64 from what is made of the same letters: digests in hex and names are lower case, paths and long
-// names have a separator every few letters, and public SSH keys say what they are.
+// looksRandom tells base64 from what is made of the same letters: digests in hex and names have hardly a capital, paths and
+// long names have a separator every few letters, and public SSH keys say what they are.
 func looksRandom(s string) bool {
 	if strings.Contains(s, " AAAA") {
 		return false
 	}
-	lower, upper, separators := false, false, 0
+	lower, upper, separators := 0, 0, 0
 	for _, c := range s {
 		switch {
 		case c >= 'a' && c <= 'z':
-			lower = true
+			lower++
 		case c >= 'A' && c <= 'Z':
-			upper = true
+			upper++
 		case strings.ContainsRune("/-_+", c):
 			separators++
 		}
 	}
-	return lower && upper && hasDigit(s) && separators*8 <= len(s)
+	return lower > 0 && upper*8 >= len(s) && hasDigit(s) && separators*8 <= len(s)
 }

@@ -171,6 +171,7 @@ func TestWhatIsNotSecretStays(t *testing.T) {
 		`https://127.0.0.1:6443/readyz?verbose, https://[::1]:6443/`,
 		`secret="kube-system/bootstrap-signer" uid=0b8c7c5e-8f0c-4f6d-9d6e-3f1c2b6a7d80`,
 		`E1125 controller.go:10] "Unhandled Error" err="couldn't get resource list for metrics.k8s.io/v1beta1"`,
+		`Get "https://10.0.2.15:10250/containerLogs/kube-system/coredns-667976f74c-q2hwq/coredns?tailLines=5000": connection refused`,
 		`git@github.com:dorykube/dory.git http://host:8080/a@b`,
 	} {
 		if got := New().Text(text); got != text {
