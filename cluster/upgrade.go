@@ -75,7 +75,7 @@ func (s *start) bootPrevious(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	node, authority, err := s.boot(ctx) // which only logs in if the machine runs
+	node, _, err := s.boot(ctx) // which only logs in if the machine runs
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,8 @@ func (s *start) bootPrevious(ctx context.Context) error {
 	if err := s.driver.Create(ctx, s.record.Machine); err != nil {
 		return err
 	}
-	if node, authority, err = s.boot(ctx); err != nil {
+	node, authority, err := s.boot(ctx)
+	if err != nil {
 		return err
 	}
 	defer node.Close()
