@@ -39,10 +39,17 @@ func describeSkew(skew time.Duration) string {
 // mendClock sets the clock of a machine that runs. What stands in the way is a warning: everything else is well.
 func (m *Manager) mendClock(ctx context.Context, name string) {
 	node, err := m.Login(ctx, name, "")
-	if err == nil {
-		defer node.Close()
-		err = provision.SetClock(ctx, node)
+	if err != nil {
+		warnOfClock(ctx, err)
+		return
 	}
+	defer node.Close()
+	setClock(ctx, node)
+}
+
+func setClock(ctx context.Context, node Node) { warnOfClock(ctx, provision.SetClock(ctx, node)) }
+
+func warnOfClock(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
 		progress.From(ctx).Warn("the machine's clock could not be set: " + err.Error())
 	}

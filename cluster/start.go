@@ -172,6 +172,7 @@ func (s *start) fromNothing(ctx context.Context) (*pki.Authority, error) {
 }
 
 func (s *start) bootAndProvision(ctx context.Context) (*pki.Authority, error) {
+	up := s.status.State == drivers.Running || s.status.State == drivers.Paused
 	if err := s.makeMachine(ctx); err != nil {
 		return nil, err
 	}
@@ -180,6 +181,9 @@ func (s *start) bootAndProvision(ctx context.Context) (*pki.Authority, error) {
 		return nil, err
 	}
 	defer node.Close()
+	if up && s.record.Provisioned != "" && !s.record.Settings.Borrowed { // it may have stood still
+		setClock(ctx, node)
+	}
 	if err := s.grow(ctx, node); err != nil {
 		return nil, err
 	}
