@@ -14,7 +14,7 @@ import (
 
 var signals = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL}
 
-// interruptions end dory itself: in every step of a start, and at many moments of the other verbs.
+// interruptions end dory itself: in every step of a start, and at many moments of it; points has the other verbs.
 func interruptions() (all []trial) {
 	steps := func(kind string, ready func(*victim), names ...string) {
 		for i, step := range names {
@@ -34,20 +34,12 @@ func interruptions() (all []trial) {
 	}
 	steps("dory is ended: start of a fork", nil, "artifacts", "fork", "renew", "kubeconfig")
 	steps("dory is ended: start of a saved cluster", saved, "artifacts", "machine", "boot", "wait", "kubeconfig")
-	moments := func(kind string, ready func(*victim), verb string, longest time.Duration, count int) {
-		for _, signal := range signals {
-			for i := range count {
-				after := longest * time.Duration(i) / time.Duration(count)
-				all = append(all, trial{kind: kind, name: fmt.Sprintf("%v after %v", signal, after), ready: ready,
-					strike: func(c *victim) { c.struck(signal, after, verb) }})
-			}
+	for _, signal := range signals {
+		for after := time.Duration(0); after < 3*time.Second; after += 500 * time.Millisecond {
+			all = append(all, trial{kind: "dory is ended: start of a fork, any moment", name: fmt.Sprintf("%v after %v", signal, after),
+				strike: func(c *victim) { c.struck(signal, after, "start") }})
 		}
 	}
-	moments("dory is ended: start of a fork, any moment", nil, "start", 3*time.Second, 6)
-	moments("dory is ended: stop", running, "stop", 8*time.Second, 5)
-	moments("dory is ended: pause", running, "pause", 100*time.Millisecond, 2)
-	moments("dory is ended: unpause", func(c *victim) { running(c); c.must(commandLimit, "-p", c.name, "pause") }, "unpause", time.Second, 2)
-	moments("dory is ended: delete", running, "delete", 200*time.Millisecond, 4)
 	return all
 }
 
@@ -206,32 +198,6 @@ func (d *dory) linkTree(from, to string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-}
-
-// guestTroubles are what goes wrong inside of the machine.
-func guestTroubles() (all []trial) {
-	for _, unit := range []string{"kube-apiserver", "etcd", "kubelet", "containerd", "kube-proxy", "kube-scheduler", "kube-controller-manager"} {
-		all = append(all, trial{kind: "a component is away", name: unit, ready: running, strike: func(c *victim) {
-			c.in(c.name, "systemctl stop "+unit)
-		}})
-	}
-	for _, by := range []string{"-3600", "+3600", "-31536000", "+31536000"} {
-		all = append(all, trial{kind: "the clock jumps", name: by + " s", ready: running, strike: func(c *victim) {
-			c.in(c.name, "date -s @$(($(date +%s) "+by+"))")
-		}})
-	}
-	all = append(all, trial{kind: "the machine hangs", name: "while it runs", ready: running, strike: func(c *victim) {
-		for _, pid := range c.pids() {
-			syscall.Kill(pid, syscall.SIGSTOP)
-		}
-		if r := c.run(commandLimit, "-p", c.name, "status"); r.took > statusLimit || r.code == 0 {
-			c.t.Errorf("status: exit %d after %v: %s", r.code, r.took, r.stdout)
-		}
-		for _, pid := range c.pids() {
-			syscall.Kill(pid, syscall.SIGCONT)
-		}
-	}})
-	return all
 }
 
 // races are two verbs at once. Each succeeds or says who holds the cluster.
