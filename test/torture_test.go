@@ -74,7 +74,7 @@ func TestTorture(t *testing.T) {
 }
 
 func allTrials() []trial {
-	return slices.Concat(interruptions(), makings(), kills(), damages(), templateDamages(), rooms(), failingWrites(),
+	return slices.Concat(interruptions(), points(), makings(), kills(), damages(), templateDamages(), rooms(), failingWrites(),
 		guestTroubles(), races())
 }
 
