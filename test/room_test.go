@@ -65,7 +65,9 @@ func (c *victim) mount(size int64, dir string) {
 	c.do("truncate", "-s", fmt.Sprint(size*mib), image)
 	c.do("mkfs.ext4", "-q", "-F", "-m", "0", image)
 	c.do("mount", "-o", "loop", image, dir)
-	c.t.Cleanup(func() { c.do("umount", dir) })
+	c.t.Cleanup(func() {
+		c.eventually("the file system is unmounted", time.Minute, func() error { return exec.Command("umount", dir).Run() })
+	})
 	if err := os.Chmod(dir, 0o700); err != nil {
 		c.t.Fatal(err)
 	}

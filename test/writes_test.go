@@ -5,8 +5,10 @@ package test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // failingWrites make what dory writes fail in other ways than for want of room: files may not be larger than so much, files
@@ -77,9 +79,16 @@ func withForeign(c *victim) {
 	}
 }
 
+// remount changes the mode of the small file system, as soon as what a QEMU had open is closed.
 func (c *victim) remount(mode string) {
 	c.t.Helper()
-	c.do("mount", "-o", "remount,"+mode, c.disk)
+	c.eventually("the file system is mounted "+mode, time.Minute, func() error {
+		out, err := exec.Command("mount", "-o", "remount,"+mode, c.disk).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
 }
 
 // cannotStop: a stop is refused with the code, and the cluster runs on.
