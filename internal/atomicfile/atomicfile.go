@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // Write replaces the file: beside its place first, on the disk before it is renamed, and the name on the disk before it
@@ -32,6 +33,20 @@ func Write(path string, content []byte, mode fs.FileMode) error {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// Sweep removes what calls of Write that were killed have left beside the file. Nobody may be writing it meanwhile.
+func Sweep(path string) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	dir, name := filepath.Split(path)
+	entries, _ := os.ReadDir(filepath.Clean(dir))
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), "."+name+".") && strings.HasSuffix(entry.Name(), ".tmp") {
+			os.Remove(dir + entry.Name())
+		}
+	}
 }
 
 // SyncDir makes renames, creations and removals in a directory outlive a power cut.

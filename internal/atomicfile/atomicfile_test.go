@@ -33,3 +33,20 @@ func TestWriteIntoAMissingDirectoryFails(t *testing.T) {
 		t.Error("it succeeded")
 	}
 }
+
+func TestSweepRemovesWhatWritesHaveLeft(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"config", ".config.123.tmp", ".other.123.tmp", "config.tmp"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Sweep(filepath.Join(dir, "config"))
+	left, _ := os.ReadDir(dir)
+	if len(left) != 3 {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".config.123.tmp")); err == nil {
+		t.Error("what a Write has left is still there")
+	}
+}

@@ -51,6 +51,7 @@ func modify(paths []string, change func([]loaded)) error {
 	}
 	change(files)
 	for _, f := range files {
+		atomicfile.Sweep(f.path) // under the lock nobody else writes it
 		text, err := clientcmd.Write(*f.config)
 		if err == nil && slices.Equal(text, f.before) {
 			continue

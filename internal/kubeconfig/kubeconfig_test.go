@@ -3,6 +3,7 @@ package kubeconfig
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -221,5 +222,35 @@ func TestFilesInsteadOfData(t *testing.T) {
 	e.CAFile, e.CertFile, e.KeyFile = "/x/ca.crt", "/x/client.crt", "/x/client.key"
 	if _, err := Merge(e, true); err != nil || !strings.Contains(read(t, path), "client-key: /x/client.key") {
 		t.Error(read(t, path), err)
+	}
+}
+
+// TestLockOfAKilledDory finds the lock of a process that lives, and that of one that does not any more.
+func TestLockOfAKilledDory(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there, age tells")
+	}
+	path := filepath.Join(t.TempDir(), "config.lock")
+	release, err := lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if removeAbandoned(path) {
+		t.Error("a lock that is held is taken for abandoned")
+	}
+	release()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a released lock is still there")
+	}
+	os.WriteFile(path, []byte(signature), 0o600)
+	began := time.Now()
+	release, err = lock(path)
+	if err != nil || time.Since(began) > lockWait/2 {
+		t.Fatalf("%v after %v", err, time.Since(began))
+	}
+	release()
+	os.WriteFile(path, nil, 0o600) // kubectl's
+	if removeAbandoned(path) {
+		t.Error("another program's lock is taken for abandoned")
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/gofrs/flock"
 )
 
 const (
@@ -21,10 +23,10 @@ const (
 // lockAll takes client-go's lock of each file: the presence of FILE.lock. client-go gives up at once if it is taken and
 // never removes one that was left behind; this waits a moment, and does.
 func lockAll(paths []string) (unlock func(), err error) {
-	var held []string
+	var held []func()
 	unlock = func() {
-		for _, path := range held {
-			os.Remove(path)
+		for _, release := range held {
+			release()
 		}
 	}
 	sorted := slices.Sorted(slices.Values(paths)) // in client-go's order, so that nobody waits for each other
@@ -36,31 +38,71 @@ func lockAll(paths []string) (unlock func(), err error) {
 				return nil, fail.Wrap(fail.KubeconfigBad, err, "make the directory of the kubeconfig %s", path)
 			}
 		}
-		if err := lock(path + ".lock"); err != nil {
+		release, err := lock(path + ".lock")
+		if err != nil {
 			unlock()
 			return nil, fail.Wrap(fail.KubeconfigBad, err, "lock the kubeconfig %s", path).
 				WithAdvice("if no kubectl and no dory is at work, remove %s.lock", path)
 		}
-		held = append(held, path+".lock")
+		held = append(held, release)
 	}
 	return unlock, nil
 }
 
-func lock(path string) error {
+func lock(path string) (release func(), err error) {
 	for began := time.Now(); ; time.Sleep(lockRetry) {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
-			return f.Close()
+			return sign(path), f.Close()
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return err
+			return nil, err
+		}
+		if removeAbandoned(path) {
+			continue
 		}
 		if info, statErr := os.Stat(path); statErr == nil && time.Since(info.ModTime()) > stale {
 			os.Remove(path)
 			continue
 		}
 		if time.Since(began) > lockWait {
-			return err
+			return nil, err
 		}
 	}
+}
+
+// signature is what a lock contains that a dory holds. The operating system's own lock of the file, which the process holds
+// as long as it lives, then tells whether it was killed meanwhile. Windows removes no file that is open: there, age tells.
+const signature = "dory\n"
+
+func sign(path string) (release func()) {
+	if runtime.GOOS == "windows" {
+		return func() { os.Remove(path) }
+	}
+	file := flock.New(path, flock.SetFlag(os.O_RDWR))
+	if got, err := file.TryLock(); err == nil && got {
+		os.WriteFile(path, []byte(signature), 0o600) // unsigned, age tells
+	}
+	return func() {
+		os.Remove(path) // while it is held: nobody takes it for abandoned
+		file.Close()
+	}
+}
+
+// removeAbandoned removes a lock whose dory was killed.
+func removeAbandoned(path string) bool {
+	if text, err := os.ReadFile(path); err != nil || string(text) != signature {
+		return false
+	}
+	file := flock.New(path, flock.SetFlag(os.O_RDWR))
+	defer file.Close()
+	if got, err := file.TryLock(); err != nil || !got {
+		return false
+	}
+	locked, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(path) // it may be gone, and another be there
+	return err == nil && os.SameFile(locked, named) && os.Remove(path) == nil
 }
