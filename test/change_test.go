@@ -17,6 +17,9 @@ import (
 	"time"
 )
 
+// upgradeLimit is for three boots and as many provisionings.
+const upgradeLimit = 3 * startLimit
+
 // TestChangedSpecs changes a cluster that has somebody's data in it, in every way that is possible and in some that are not.
 func TestChangedSpecs(t *testing.T) {
 	d := newDory(t)
@@ -102,7 +105,7 @@ func namesAndFlags(t *testing.T, d *dory) {
 
 // failingUpgrade: the new version gets a flag that it does not know.
 func failingUpgrade(t *testing.T, d *dory) {
-	r := d.expect(100, startLimit, "start", "--kubernetes-version", "v1.37.2", "--extra-config", "scheduler.no-such-flag=1")
+	r := d.expect(100, upgradeLimit, "start", "--kubernetes-version", "v1.37.2", "--extra-config", "scheduler.no-such-flag=1")
 	t.Log(r.stderr)
 	if !strings.Contains(r.stderr, "v1.36.3 is back") || !strings.Contains(r.stderr, "no-such-flag") {
 		t.Error("it does not say what became of it")
@@ -111,7 +114,7 @@ func failingUpgrade(t *testing.T, d *dory) {
 }
 
 func upgrade(t *testing.T, d *dory) {
-	t.Log(d.expect(0, startLimit, "start", "--kubernetes-version", "v1.37.2").stderr)
+	t.Log(d.expect(0, upgradeLimit, "start", "--kubernetes-version", "v1.37.2").stderr)
 	d.runsVersion("v1.37.2")
 	if mib := d.guestNumber("awk '/MemTotal/{print int($2/1024)}' /proc/meminfo"); mib > 3100 {
 		t.Errorf("the machine has %d MiB still", mib)
