@@ -1,192 +1,114 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"strconv"
+	"context"
 	"strings"
-	"sync"
 	"time"
 )
 
-// fork is what a user waits for once there is a template: which the first start makes.
-func fork(t *table) error {
-	d, err := newHome()
-	if err != nil {
-		return err
-	}
-	defer d.remove()
+// fork starts a new cluster, alone on the computer.
+func fork(ctx context.Context, b *bench, s *section) error {
 	began := time.Now()
-	steps, err := d.events("start", "-o", "json", "-p", "first")
+	steps, err := b.home.events(ctx, "start", "-p", "fork")
 	if err != nil {
 		return err
 	}
-	t.add("first start: makes the template, forks it", "s", time.Since(began).Seconds())
-	for _, s := range steps {
-		if s.name == "settle" || s.name == "freeze" {
-			t.add("  step "+s.name, "s", s.took.Seconds())
-		}
+	s.since(rowFork, began)
+	for _, step := range steps {
+		s.add("step "+step.name, "s", step.took.Seconds())
 	}
-	if _, err := d.dory("delete", "-p", "first"); err != nil {
-		return err
-	}
-	// A template's first fork after the making reads from memory what the making wrote; so does every later one.
-	if err := d.forks(t); err != nil {
-		return err
-	}
-	if err := d.phases(t); err != nil {
-		return err
-	}
-	time.Sleep(time.Minute) // the later part of the renewal is over
-	if err := d.timed(t, "stop (saved)", "stop", "-p", "phases"); err != nil {
-		return err
-	}
-	if err := d.timed(t, "start again (resumed)", "start", "-p", "phases"); err != nil {
-		return err
-	}
-	if err := d.timed(t, "delete of a fork", "delete", "-p", "phases"); err != nil {
-		return err
-	}
-	if err := d.atOnce(t); err != nil {
-		return err
-	}
-	return d.density(t)
-}
-
-// forks times starts of new clusters, one after the other, each alone on the machine.
-func (d *home) forks(t *table) error {
-	for range 3 {
-		began := time.Now()
-		steps, err := d.events("start", "-o", "json", "-p", "fork")
-		if err != nil {
-			return err
-		}
-		t.add("start of a new cluster: exec to exit", "s", time.Since(began).Seconds())
-		for _, s := range steps {
-			t.add("  step "+s.name+" of a fork", "s", s.took.Seconds())
-		}
-		if _, err := d.dory("delete", "-p", "fork"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// phases are those that minikube's benchmark adds up (time-to-k8s), with an image that is on the node.
-func (d *home) phases(t *table) error {
-	kubectl := func(args ...string) error {
-		_, err := d.dory(append([]string{"-p", "phases", "kubectl", "--"}, args...)...)
-		return err
-	}
-	listed := func(args ...string) func() error {
-		return func() error { return kubectl(args...) }
-	}
-	began := time.Now()
-	for _, phase := range []struct {
-		name string
-		do   func() error
-	}{
-		{"command", func() error { _, err := d.dory("start", "-p", "phases"); return err }},
-		{"pods are listed", listed("get", "pods", "-A")},
-		{"service kubernetes", listed("get", "service", "kubernetes")},
-		{"service kube-dns", listed("-n", "kube-system", "get", "service", "kube-dns")},
-		{"an app's pod runs and answers", func() error { return d.app("phases") }},
-		{"DNS answers in it", listed("exec", "deploy/app", "--", "nslookup", "-type=a", "kubernetes.default.svc.cluster.local")},
-	} {
-		start := time.Now()
-		if err := phase.do(); err != nil {
-			return err
-		}
-		t.add("six phases: "+phase.name, "s", time.Since(start).Seconds())
-	}
-	t.add("six phases: sum", "s", time.Since(began).Seconds())
-	return nil
-}
-
-// app deploys a web server from an image that is on the node, waits for its pod and asks it.
-func (d *home) app(profile string) error {
-	image, err := d.nodeImage(profile)
-	if err != nil {
-		return err
-	}
-	const serve = "mkdir -p /tmp/www && echo hello >/tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"
-	const ask = `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 127.0.0.1 8080`
-	var answer string
-	for _, args := range [][]string{
-		{"create", "deployment", "app", "--image=" + image, "--port=8080", "--", "busybox", "sh", "-c", serve},
-		{"rollout", "status", "deployment/app", "--timeout=5m"},
-		{"exec", "deploy/app", "--", "busybox", "sh", "-c", ask},
-	} {
-		if answer, err = d.dory(append([]string{"-p", profile, "kubectl", "--"}, args...)...); err != nil {
-			return err
-		}
-	}
-	if !strings.Contains(answer, "hello") {
-		return fmt.Errorf("the app answers %q", answer)
-	}
-	return nil
-}
-
-// atOnce starts four clusters at the same time. They stay.
-func (d *home) atOnce(t *table) error {
-	const clusters = 4
-	errs := make([]error, clusters)
-	began := time.Now()
-	var all sync.WaitGroup
-	for i := range clusters {
-		all.Go(func() { _, errs[i] = d.dory("start", "-p", "at-once-"+strconv.Itoa(i)) })
-	}
-	all.Wait()
-	t.add("four starts at once: until the last is ready", "s", time.Since(began).Seconds())
-	return errors.Join(errs...)
-}
-
-// density fills up to ten clusters, lets them come to rest, and looks at what each takes.
-func (d *home) density(t *table) error {
-	const clusters = 10
-	for i := len(d.machines()); i < clusters; i++ {
-		if _, err := d.dory("start", "-p", "dense-"+strconv.Itoa(i)); err != nil {
-			return err
-		}
-	}
-	time.Sleep(2 * time.Minute) // emulated, ten of them take a while to renew their tokens
-	for _, pid := range d.machines() {
-		pss, err := field(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss")
-		if err != nil {
-			return err
-		}
-		kb, _ := strconv.ParseFloat(strings.Fields(pss)[0], 64)
-		t.add("memory that each of ten forks adds (Pss)", "MiB", kb/1024)
-	}
-	before, err := d.processorTime()
-	if err != nil {
-		return err
-	}
-	const look = 20 * time.Second
-	time.Sleep(look)
-	after, err := d.processorTime()
-	if err != nil {
-		return err
-	}
-	t.add("processor that each of ten idle forks takes", "%", 100*(after-before)/look.Seconds()/clusters)
-	_, err = d.dory("delete", "--all")
+	_, err = b.home.dory(ctx, "delete", "-p", "fork")
 	return err
 }
 
-// processorTime is how many seconds of processor time all machines have used.
-func (d *home) processorTime() (sum float64, err error) {
-	for _, pid := range d.machines() {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return 0, err
+const rowFork = "start: exec to exit, ready"
+
+// forkPhases are the six phases on a fork. They begin at once: the fork's renewal goes on beside them, as for a user.
+func forkPhases(ctx context.Context, b *bench, s *section) error {
+	began := time.Now()
+	if _, err := b.home.dory(ctx, "start", "-p", "phases"); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	k, err := b.kubectlFor(ctx, b.home, "phases")
+	if err != nil {
+		return err
+	}
+	if err := k.phases(ctx, s, took); err != nil {
+		return err
+	}
+	_, err = b.home.dory(ctx, "delete", "-p", "phases")
+	return err
+}
+
+// timed is one command on the settled cluster.
+func timed(row string, args ...string) func(context.Context, *bench, *section) error {
+	return func(ctx context.Context, b *bench, s *section) error {
+		began := time.Now()
+		if _, err := b.home.dory(ctx, append(args, "-p", resting)...); err != nil {
+			return err
 		}
-		// proc(5): after the name in parentheses, fields 14 and 15 are user and system time in ticks of 10 ms.
-		fields := strings.Fields(string(text)[strings.LastIndexByte(string(text), ')')+1:])
-		for _, ticks := range fields[11:13] {
-			n, _ := strconv.ParseFloat(ticks, 64)
-			sum += n / 100
+		s.since(row, began)
+		return nil
+	}
+}
+
+func status(ctx context.Context, b *bench, s *section) error {
+	for _, args := range []string{"status", "profile list"} {
+		if err := timed(args, strings.Fields(args)...)(ctx, b, s); err != nil {
+			return err
 		}
 	}
-	return sum, nil
+	return nil
+}
+
+// stop and resume undo each other, and each is timed alone, because what comes after the other would be in its way.
+func stop(ctx context.Context, b *bench, s *section) error {
+	if err := timed("stop", "stop")(ctx, b, s); err != nil {
+		return err
+	}
+	return b.again(ctx)
+}
+
+func resume(ctx context.Context, b *bench, s *section) error {
+	if _, err := b.home.dory(ctx, "stop", "-p", resting); err != nil {
+		return err
+	}
+	if err := timed("start: exec to exit, ready", "start")(ctx, b, s); err != nil {
+		return err
+	}
+	return sleep(ctx, recovery)
+}
+
+// recovery is how long a machine that was resumed is left alone until it does what it did before.
+const recovery = 5 * time.Second
+
+func (b *bench) again(ctx context.Context) error {
+	if _, err := b.home.dory(ctx, "start", "-p", resting); err != nil {
+		return err
+	}
+	return sleep(ctx, recovery)
+}
+
+func powerOff(ctx context.Context, b *bench, s *section) error {
+	if err := timed("stop --power-off", "stop", "--power-off")(ctx, b, s); err != nil {
+		return err
+	}
+	if err := timed("start: boots from the same disk", "start")(ctx, b, s); err != nil {
+		return err
+	}
+	return sleep(ctx, recovery)
+}
+
+// remove is a delete of a fork that runs.
+func remove(ctx context.Context, b *bench, s *section) error {
+	if _, err := b.home.dory(ctx, "start", "-p", "doomed"); err != nil {
+		return err
+	}
+	began := time.Now()
+	if _, err := b.home.dory(ctx, "delete", "-p", "doomed"); err != nil {
+		return err
+	}
+	s.since("delete", began)
+	return nil
 }

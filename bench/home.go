@@ -3,18 +3,21 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // program is what is measured; 'make bench' builds it.
 const program = "bin/dory"
 
-// home is a DORY_HOME of its own for one run.
+// home is a DORY_HOME of its own.
 type home struct {
 	dir string
 	env []string
@@ -53,31 +56,50 @@ func newHome() (*home, error) {
 }
 
 // remove deletes what a run may have left.
-func (d *home) remove() {
-	d.dory("delete", "--all")
+func (d *home) remove(ctx context.Context) {
+	if _, err := d.dory(ctx, "delete", "--all"); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
 	os.RemoveAll(d.dir)
 }
 
-func (d *home) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...)
+func (d *home) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = d.env
+	// dory ends what it has begun when it is interrupted, and is killed if it takes long.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 30 * time.Second
 	return cmd
 }
 
-func (d *home) dory(args ...string) (string, error) {
-	cmd := d.command(args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+func (d *home) dory(ctx context.Context, args ...string) (string, error) {
+	out, err := output(d.command(ctx, args...), "")
 	if err != nil {
-		return "", fmt.Errorf("dory %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+		return "", fmt.Errorf("dory %s: %w", strings.Join(args, " "), err)
 	}
-	return string(out), nil
+	return out, nil
+}
+
+// output runs a command and returns what it prints; the error has what it says on stderr.
+func output(cmd *exec.Cmd, stdin string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}
+
+// stepEnd is the end of a step of a start.
+type stepEnd struct {
+	name string
+	at   time.Time
+	took time.Duration
 }
 
 // events runs dory with -o json and returns when each step ended.
-func (d *home) events(args ...string) ([]stepEnd, error) {
-	cmd := d.command(args...)
+func (d *home) events(ctx context.Context, args ...string) ([]stepEnd, error) {
+	cmd := d.command(ctx, append(args, "-o", "json")...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -91,7 +113,7 @@ func (d *home) events(args ...string) ([]stepEnd, error) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		last = lines.Text()
-		if end, ok := parseStep(lines.Bytes()); ok {
+		if end, ok := parseStep(lines.Bytes(), time.Now()); ok {
 			steps = append(steps, end)
 		}
 	}
@@ -101,13 +123,28 @@ func (d *home) events(args ...string) ([]stepEnd, error) {
 	return steps, nil
 }
 
-// machines returns the pids of the home's machines: their command lines name its files.
-func (d *home) machines() []int {
+// parseStep reads one line of "start -o json", which came now; ok says whether it is the end of a step.
+func parseStep(line []byte, now time.Time) (end stepEnd, ok bool) {
+	var e struct {
+		Type string `json:"type"`
+		Data struct {
+			Name     string  `json:"name"`
+			Duration float64 `json:"duration"` // seconds
+		} `json:"data"`
+	}
+	if json.Unmarshal(line, &e) != nil || e.Type != "dev.dory.step" || e.Data.Duration == 0 {
+		return stepEnd{}, false
+	}
+	return stepEnd{e.Data.Name, now, time.Duration(e.Data.Duration * float64(time.Second))}, true
+}
+
+// machines returns the pids of the machines that have files below a directory.
+func machines(dir string) []int {
 	var pids []int
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {
 		args, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
-		if pid, err := strconv.Atoi(entry.Name()); err == nil && bytes.Contains(args, []byte("qemu-system")) && bytes.Contains(args, []byte(d.dir)) {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil && bytes.Contains(args, []byte("qemu-system")) && bytes.Contains(args, []byte(dir)) {
 			pids = append(pids, pid)
 		}
 	}
