@@ -78,6 +78,10 @@ torture: build artifacts ## hundreds of things that go wrong, on real VMs, and w
 bench: build artifacts ## time everything a user waits for, on real VMs, beside kubeadm on the same VM; BENCH="-runs 3 fork cold" for a part
 	go run ./bench -json $(BENCH_JSON) $(BENCH)
 
+.PHONY: bench-docs
+bench-docs: ## docs/benchmarks.md, its plots and README's table, from the figures that 'make bench' took
+	go run ./bench -docs $(BENCH_JSON)
+
 .PHONY: clean
 clean: ## remove what was built here; the cache stays
 	rm -rf bin

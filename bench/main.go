@@ -1,7 +1,8 @@
 // Command bench times everything that a user of dory waits for, on real VMs, beside a cluster that kubeadm makes on the same
-// VM.
+// VM; and makes tables and plots of it.
 //
 //	go run ./bench [-runs 5] [-json FILE] [scenario ...]   measure; FILE gets the scenarios that were run, and keeps its others
+//	go run ./bench -docs FILE                              docs/benchmarks.md, its plots and README's table, out of FILE
 //	go run ./bench -compare A.json B.json                  where two runs differ by more than 15 %
 //	go run ./bench -list                                   the scenarios
 //
@@ -32,6 +33,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	runs := flags.Int("runs", 5, "how often each scenario is repeated")
 	file := flags.String("json", "", "file for the figures; scenarios in it that are not run stay")
+	docs := flags.String("docs", "", "make the documentation out of this file, and measure nothing")
 	compare := flags.Bool("compare", false, "compare two files, and measure nothing")
 	list := flags.Bool("list", false, "list the scenarios")
 	if err := flags.Parse(args); err != nil {
@@ -40,6 +42,8 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case *list:
 		return listScenarios(os.Stdout)
+	case *docs != "":
+		return writeDocs(*docs)
 	case *compare && flags.NArg() == 2:
 		return compareFiles(os.Stdout, flags.Arg(0), flags.Arg(1))
 	case *compare:
