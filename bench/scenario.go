@@ -66,7 +66,8 @@ func listScenarios(w io.Writer) error {
 	return nil
 }
 
-// measure runs the named scenarios, all if there are no names, and writes the file after each.
+// measure runs the named scenarios, all if there are no names, and writes the file after each. One that fails is left out, and is
+// the error in the end.
 func measure(ctx context.Context, runs int, file string, names []string) error {
 	if runs < 1 {
 		return errors.New("-runs must be at least 1")
@@ -87,13 +88,20 @@ func measure(ctx context.Context, runs int, file string, names []string) error {
 	b := &bench{}
 	defer b.remove(context.WithoutCancel(ctx))
 	now := &results{Host: h}
+	var failed []error
 	for _, s := range scenarios {
 		if len(names) > 0 && !slices.Contains(names, s.name) {
 			continue
 		}
 		section, err := s.run(ctx, b, runs)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			err = fmt.Errorf("%s: %w", s.name, err)
+			if failed = append(failed, err); ctx.Err() != nil {
+				break
+			}
+			fmt.Fprintln(os.Stderr, "bench:", err) // the others still mean something
+			b.resting = false
+			continue
 		}
 		now.replace(section)
 		all.replace(section)
@@ -102,7 +110,7 @@ func measure(ctx context.Context, runs int, file string, names []string) error {
 		}
 	}
 	now.print(os.Stdout)
-	return nil
+	return errors.Join(failed...)
 }
 
 // run warms up, repeats, and looks before each repetition whether somebody else uses the processors.
