@@ -51,7 +51,8 @@ func newHome() (*home, error) {
 			return nil, err
 		}
 	}
-	env := append(os.Environ(), "DORY_HOME="+dir, "KUBECONFIG="+filepath.Join(dir, "kubeconfig"))
+	// A limit, not a wait: on a loaded computer a figure is marked, and still a figure.
+	env := append(os.Environ(), "DORY_HOME="+dir, "KUBECONFIG="+filepath.Join(dir, "kubeconfig"), "DORY_WAIT_TIMEOUT=30m")
 	return &home{dir, env}, nil
 }
 
