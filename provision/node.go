@@ -184,7 +184,8 @@ func filesStamp(s Settings, a *pki.Authority) (string, error) {
 }
 
 // installScript unpacks standard input. The stamp is written last, so that an install which was cut short is done again.
-// Units that were never loaded need no daemon-reload, which costs a second in an emulated guest.
+// Units that were never loaded need no daemon-reload, which costs a second in an emulated guest. What a fork's renewal does
+// half a minute later must not come in between: a start of the kubelet cancels that its bundle is stopped.
 const installScript = `set -e
 mkdir -p /var/lib/dory
 stamp=%s
@@ -192,9 +193,11 @@ again=; if [ -e $stamp ]; then again=yes; rm $stamp; fi
 tar -x --no-same-owner -C /
 if [ $again ]; then
     systemctl daemon-reload
+    systemctl stop dory-renewal
     systemctl stop kubelet kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd dory-bundle
 fi
 systemctl start dory-bundle
+if [ $again ]; then systemctl start --no-block dory-renewal; fi
 sync -f $(dirname $stamp)
 echo %s >$stamp
 `

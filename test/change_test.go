@@ -3,11 +3,8 @@
 package test
 
 import (
-	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,7 +29,6 @@ func TestChangedSpecs(t *testing.T) {
 	part("a name for the API server, a flag of a component", namesAndFlags)
 	part("an upgrade that fails is rolled back", failingUpgrade)
 	part("an upgrade", upgrade)
-	part("expired certificates", expiredCertificates)
 }
 
 func refusedChanges(t *testing.T, d *dory) {
@@ -154,75 +150,4 @@ func (d *dory) busybox() string {
 		d.t.Fatal("the bundle has no busybox")
 	}
 	return name
-}
-
-// expiredCertificates gives the node and this computer certificates that ended yesterday, as if the cluster had been left
-// alone for a year; a start repairs it.
-func expiredCertificates(t *testing.T, d *dory) {
-	dir := filepath.Join(d.home, "state", "clusters", "dory")
-	ca, key := readPair(t, filepath.Join(dir, "pki", "ca"))
-	const pki = "/etc/kubernetes/pki/"
-	for _, name := range []string{"apiserver", "kubelet", "kubelet-client", "controller-manager", "scheduler", "kube-proxy", "admin", "apiserver-kubelet-client"} {
-		cert := expire(t, d.must(commandLimit, "ssh", "--", "cat "+pki+name+".crt"), ca, key)
-		d.pipe(commandLimit, cert, "ssh", "--", "cat >"+pki+name+".crt")
-	}
-	own, err := os.ReadFile(filepath.Join(dir, "client.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "client.crt"), []byte(expire(t, string(own), ca, key)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d.must(commandLimit, "ssh", "--", "systemctl restart kube-apiserver kubelet kube-controller-manager kube-scheduler")
-	r := d.run(commandLimit, "status")
-	if r.code == 0 || !strings.Contains(r.stdout+r.stderr, "expired") {
-		t.Errorf("status says %d: %s%s", r.code, r.stdout, r.stderr)
-	}
-	if r := d.expect(0, startLimit, "start"); !strings.Contains(r.stderr, "certificates renewed") {
-		t.Error(r.stderr)
-	}
-	d.runsVersion("v1.37.2")
-	d.expect(0, commandLimit, "status")
-}
-
-func readPair(t *testing.T, path string) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	decode := func(suffix string) []byte {
-		text, err := os.ReadFile(path + suffix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		block, _ := pem.Decode(text)
-		return block.Bytes
-	}
-	cert, err := x509.ParseCertificate(decode(".crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(decode(".key"))
-	if err != nil {
-		if key, err = x509.ParseECPrivateKey(decode(".key")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key.(*ecdsa.PrivateKey)
-}
-
-// expire issues the certificate again, with an end that was yesterday.
-func expire(t *testing.T, text string, ca *x509.Certificate, key *ecdsa.PrivateKey) string {
-	t.Helper()
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		t.Fatalf("not a certificate: %q", text)
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert.NotAfter, cert.SerialNumber = time.Now().Add(-24*time.Hour), big.NewInt(time.Now().UnixNano())
-	der, err := x509.CreateCertificate(rand.Reader, cert, ca, cert.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
