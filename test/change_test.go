@@ -26,9 +26,8 @@ func TestChangedSpecs(t *testing.T) {
 	part("what cannot be changed is refused", refusedChanges)
 	part("memory waits for the next boot", laterMemory)
 	part("the disk grows", growingDisk)
-	part("a name for the API server, a flag of a component", namesAndFlags)
 	part("an upgrade that fails is rolled back", failingUpgrade)
-	part("an upgrade", upgrade)
+	part("an upgrade, a name for the API server, a flag of a component", upgrade)
 }
 
 func refusedChanges(t *testing.T, d *dory) {
@@ -85,20 +84,6 @@ func (d *dory) guestNumber(script string) int {
 	return n
 }
 
-func namesAndFlags(t *testing.T, d *dory) {
-	d.must(startLimit, "start", "--apiserver-names", "api.test", "--extra-config", "apiserver.event-ttl=2h")
-	d.kubectl("get", "configmap", "kept")
-	shown := d.must(commandLimit, "ssh", "--", "cat /etc/kubernetes/pki/apiserver.crt")
-	block, _ := pem.Decode([]byte(shown))
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil || cert.VerifyHostname("api.test") != nil {
-		t.Errorf("%v: %v", err, cert.DNSNames)
-	}
-	if flags := d.must(commandLimit, "ssh", "--", "cat /proc/$(pgrep -o kube-apiserver)/cmdline | tr '\\0' ' '"); !strings.Contains(flags, "--event-ttl=2h") {
-		t.Error(flags)
-	}
-}
-
 // failingUpgrade: the new version gets a flag that it does not know.
 func failingUpgrade(t *testing.T, d *dory) {
 	r := d.expect(100, upgradeLimit, "start", "--kubernetes-version", "v1.37.2", "--extra-config", "scheduler.no-such-flag=1")
@@ -110,8 +95,10 @@ func failingUpgrade(t *testing.T, d *dory) {
 }
 
 func upgrade(t *testing.T, d *dory) {
-	t.Log(d.expect(0, upgradeLimit, "start", "--kubernetes-version", "v1.37.2").stderr)
+	t.Log(d.expect(0, upgradeLimit, "start", "--kubernetes-version", "v1.37.2",
+		"--apiserver-names", "api.test", "--extra-config", "apiserver.event-ttl=2h").stderr)
 	d.runsVersion("v1.37.2")
+	d.hasNamesAndFlags(t)
 	if mib := d.guestNumber("awk '/MemTotal/{print int($2/1024)}' /proc/meminfo"); mib > 3100 {
 		t.Errorf("the machine has %d MiB still", mib)
 	}
@@ -127,6 +114,19 @@ func upgrade(t *testing.T, d *dory) {
 		}
 		return nil
 	})
+}
+
+func (d *dory) hasNamesAndFlags(t *testing.T) {
+	t.Helper()
+	shown := d.must(commandLimit, "ssh", "--", "cat /etc/kubernetes/pki/apiserver.crt")
+	block, _ := pem.Decode([]byte(shown))
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || cert.VerifyHostname("api.test") != nil {
+		t.Errorf("%v: %v", err, cert.DNSNames)
+	}
+	if flags := d.must(commandLimit, "ssh", "--", "cat /proc/$(pgrep -o kube-apiserver)/cmdline | tr '\\0' ' '"); !strings.Contains(flags, "--event-ttl=2h") {
+		t.Error(flags)
+	}
 }
 
 func (d *dory) runsVersion(version string) {
