@@ -146,7 +146,7 @@ func (s *start) provision(ctx context.Context, node Node, authority *pki.Authori
 	err = s.parts.provision(watched, target, s.record.Settings, authority, wait, time.Duration(s.options.WaitTimeout))
 	if err != nil {
 		err = s.because(ctx, watched, err)
-		if reverted := s.revert(ctx, target, authority, err); reverted != nil {
+		if reverted := s.revert(ctx, node, authority, err); reverted != nil {
 			err = joinFailures(err, reverted)
 		}
 		return err
@@ -156,14 +156,13 @@ func (s *start) provision(ctx context.Context, node Node, authority *pki.Authori
 }
 
 // revert puts the node back to what it was before, if the failed start tried to change it.
-func (s *start) revert(ctx context.Context, target provision.Target, authority *pki.Authority, why error) error {
+func (s *start) revert(ctx context.Context, node Node, authority *pki.Authority, why error) error {
 	if !s.changed || s.record.Upgrading != "" || ctx.Err() != nil || fail.Is(why, fail.DiskTooMuch) || fail.Is(why, fail.QEMUFailed) {
 		return nil
 	}
 	return progress.Do(ctx, revertStep, func(ctx context.Context) (string, error) {
 		quiet := progress.With(ctx, progress.From(context.Background()))
-		err := s.parts.provision(quiet, target, s.before.Settings, authority, nil, time.Duration(s.options.WaitTimeout))
-		return "", err
+		return "", s.provisionPrevious(quiet, node, authority)
 	})
 }
 

@@ -148,6 +148,31 @@ func TestInterruptedUpgradeGoesOn(t *testing.T) {
 	}
 }
 
+// A start that ends between the last look at the node and the record must not leave the record of one version with the data of
+// the other.
+func TestUpgradeWhoseRecordWasNotWrittenGoesOn(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start("kubernetes-version=v1.36"); err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := os.Getenv("KUBECONFIG")
+	whole, err := os.ReadFile(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(kubeconfig, []byte("{"), 0o600)
+	if err := w.start("kubernetes-version=v1.37"); !fail.Is(err, fail.KubeconfigBad) {
+		t.Error(err)
+	}
+	if r := w.record(); r.Upgrading != "v1.37.2" {
+		t.Errorf("%+v", r)
+	}
+	os.WriteFile(kubeconfig, whole, 0o600)
+	if err := w.start(); err != nil || w.record().Spec.KubernetesVersion != "v1.37.2" || w.record().Upgrading != "" {
+		t.Errorf("%v: %+v", err, w.record())
+	}
+}
+
 func TestCertificatesAreRenewedBeforeTheyEnd(t *testing.T) {
 	w := newWorld(t)
 	if err := w.start(); err != nil {

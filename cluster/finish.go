@@ -102,7 +102,7 @@ func (s *start) finish(ctx context.Context, authority *pki.Authority) (*Started,
 	if err != nil {
 		return nil, err
 	}
-	s.record.Phase, s.record.Started = Made, time.Now()
+	s.record.Phase, s.record.Upgrading, s.record.Started = Made, "", time.Now()
 	s.remind(ctx)
 	return started, s.files.save(s.record)
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 )
 
 // An upgrade gives the machine another bundle, for which it boots anew, and provisions the node again. On its first boot
-// with another Kubernetes the node keeps a copy of etcd's data (provision.KeepData); what comes of that:
+// with another Kubernetes the node keeps a copy of etcd's data (provision/data.go); what comes of that:
 //
 //	            begun                      ready
 //	(version) --------> Record.Upgrading --------> (new version), the copy is removed
@@ -39,16 +38,13 @@ func (s *start) beginUpgrade(ctx context.Context, running bool) (bool, error) {
 	return false, nil
 }
 
-// endUpgrade removes what would have been needed to go back.
+// endUpgrade removes what would have been needed to go back. That the upgrade has ended, the record says when it also has the
+// new version.
 func (s *start) endUpgrade(ctx context.Context, node Node) error {
 	if s.record.Upgrading == "" {
 		return nil
 	}
-	if err := provision.DropData(ctx, node); err != nil {
-		return err
-	}
-	s.record.Upgrading = ""
-	return nil
+	return provision.DropData(ctx, node)
 }
 
 // rollBack puts the previous version of Kubernetes back, with the data that it had, after an upgrade to another did not
@@ -101,9 +97,14 @@ func (s *start) bootPrevious(ctx context.Context) error {
 	if err := s.provisionPrevious(ctx, node, authority); err != nil {
 		return err
 	}
-	return errors.Join(s.endUpgrade(ctx, node), s.saveMachine())
+	if err := s.endUpgrade(ctx, node); err != nil {
+		return err
+	}
+	s.record.Upgrading = ""
+	return s.saveMachine()
 }
 
+// provisionPrevious makes the node what it was before this start.
 func (s *start) provisionPrevious(ctx context.Context, node Node, authority *pki.Authority) error {
 	target := provision.Target{Runner: node, API: s.apiAddress()}
 	return s.parts.provision(ctx, target, s.before.Settings, authority, nil, time.Duration(s.options.WaitTimeout))
