@@ -190,9 +190,9 @@ const (
 )
 
 // watch returns a context that ends, with the reason as its cause, when the machine does.
-func (s *start) watch(ctx context.Context) (context.Context, func()) {
+func (h *held) watch(ctx context.Context) (context.Context, func()) {
 	watched, cancel := context.WithCancelCause(ctx)
-	machine := s.record.Machine
+	machine := h.record.Machine
 	every := watchEvery
 	if machine.Remote != nil {
 		every = watchRemoteEvery
@@ -206,12 +206,12 @@ func (s *start) watch(ctx context.Context) (context.Context, func()) {
 				return
 			case <-tick.C:
 			}
-			status, err := s.driver.Status(watched, machine)
+			status, err := h.driver.Status(watched, machine)
 			if err != nil || watched.Err() != nil {
 				continue
 			}
 			if reason := trouble(status); reason != nil {
-				cancel(reason.WithEvidence(join(reason.Evidence, s.consoleTail())))
+				cancel(reason.WithEvidence(join(reason.Evidence, h.consoleTail())))
 				return
 			}
 		}
@@ -232,7 +232,7 @@ func trouble(status drivers.Status) *fail.Error {
 }
 
 // because returns the reason for which a watch ended, if it did, in place of what that led to.
-func (s *start) because(ctx, watched context.Context, err error) error {
+func (*held) because(ctx, watched context.Context, err error) error {
 	if reason := (*fail.Error)(nil); ctx.Err() == nil && errors.As(context.Cause(watched), &reason) {
 		return reason
 	}

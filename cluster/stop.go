@@ -105,16 +105,15 @@ func (h *held) save(ctx context.Context, saver drivers.Saver) error {
 
 // syncNode has the guest write out its file systems. One that cannot write is halted, and would never answer.
 func (h *held) syncNode(ctx context.Context) error {
-	s := &start{held: h}
-	watched, stop := s.watch(ctx)
+	watched, stop := h.watch(ctx)
 	defer stop()
 	node, err := h.Login(watched, h.name, "")
 	if err != nil {
-		return s.because(ctx, watched, fail.As(err).WithAdvice("'dory stop --power-off -p %s' ends the machine without saving it", h.name))
+		return h.because(ctx, watched, fail.As(err).WithAdvice("'dory stop --power-off -p %s' ends the machine without saving it", h.name))
 	}
 	defer node.Close()
 	if err := node.Run(watched, provision.Cmd{Shell: "sync"}); err != nil {
-		return s.because(ctx, watched, fail.Wrap(fail.GuestCommand, err, "write out the node's file systems"))
+		return h.because(ctx, watched, fail.Wrap(fail.GuestCommand, err, "write out the node's file systems"))
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if has == stamp && !due {
-		return "unchanged", n.mountBundle(ctx)
+		return "unchanged", command(ctx, n, "mount the bundle", "systemctl start dory-bundle")
 	}
 	files, links := append(static, secrets...), append(unitLinks(static, n.settings.Borrowed), toolLinks()...)
 	tar, err := archive(files, links)
@@ -161,13 +161,6 @@ func (n *node) installed(ctx context.Context) (stamp string, due bool, err error
 	}
 	first, certs, _ := strings.Cut(out.String(), "\n")
 	return first, pki.Due([]byte(certs), time.Now()), nil
-}
-
-func (n *node) mountBundle(ctx context.Context) error {
-	if err := n.Run(ctx, Cmd{Shell: "systemctl start dory-bundle"}); err != nil {
-		return guestError(fail.GuestCommand, err, "mount the bundle")
-	}
-	return nil
 }
 
 // filesStamp names what is installed, and the bundle's version that it runs with. Certificates are new each time; what they
@@ -251,8 +244,8 @@ func (n *node) labelNode(ctx context.Context) (string, error) {
 
 func (n *node) awaitConditions(ctx context.Context) (string, error) {
 	if n.changed {
-		if err := n.Run(ctx, Cmd{Shell: programs + "/steady"}); err != nil {
-			return "", guestError(fail.GuestCommand, err, "wait for the components")
+		if err := command(ctx, n, "wait for the components", programs+"/steady"); err != nil {
+			return "", err
 		}
 	}
 	return "", n.within(ctx, func(ctx context.Context) error { return n.api.Wait(ctx, n.wait) })
@@ -275,6 +268,14 @@ func (n *node) guard(ctx context.Context, begin <-chan struct{}, cancel context.
 	if exit := (*ExitError)(nil); errors.As(err, &exit) {
 		cancel(guestError(fail.ControlPlaneFailed, err, "a component keeps failing"))
 	}
+}
+
+// command runs a script on a node.
+func command(ctx context.Context, r Runner, doing, script string) error {
+	if err := r.Run(ctx, Cmd{Shell: script}); err != nil {
+		return guestError(fail.GuestCommand, err, "%s", doing)
+	}
+	return nil
 }
 
 // guestError makes a failed command a failure whose evidence is what the command said.

@@ -79,10 +79,7 @@ func limited(ctx context.Context, timeout time.Duration, wait func(context.Conte
 
 // Hold halts what a fork does not need until it has been renewed, and ends what it never needs. Only Renew lets it go on.
 func Hold(ctx context.Context, r Runner) error {
-	if err := r.Run(ctx, Cmd{Shell: "pkill -x guard; sync; exec /opt/dory/bundle/bin/dory-node hold"}); err != nil {
-		return guestError(fail.GuestCommand, err, "make the node ready to be frozen")
-	}
-	return nil
+	return command(ctx, r, "make the node ready to be frozen", "pkill -x guard; sync; exec /opt/dory/bundle/bin/dory-node hold")
 }
 
 // renewal is what 'dory-node renew' reads; see there for the entries and their order.
