@@ -78,11 +78,11 @@ func TestForkCycles(t *testing.T) {
 	d := newForker(t)
 	d.cycle() // makes what is kept: kernels, what is known of this computer
 	before := d.footprint()
-	row := outcome{kind: kind, name: fmt.Sprintf("%d times", count)}
+	row := outcome{Kind: kind, Name: fmt.Sprintf("%d times", count)}
 	var ports []string
 	for range count {
 		took, port := d.cycle()
-		row.start, ports = max(row.start, took), append(ports, port)
+		row.Start, ports = max(row.Start, took), append(ports, port)
 	}
 	after := d.footprint()
 	if time.Sleep(time.Second); before.descriptors < after.descriptors {
@@ -103,11 +103,11 @@ func TestForkCycles(t *testing.T) {
 	if taken := taken(ports); taken > 1+count/10 { // another program may have been given one of them since
 		t.Errorf("%d of %d ports are still in use", taken, count)
 	}
-	row.ok = !t.Failed()
-	row.note = fmt.Sprintf("files %d, then %d; disk %d KiB more; memory %d MiB less; descriptors %d, then %d; processes %d; the slowest start %v",
+	row.OK = !t.Failed()
+	row.Note = fmt.Sprintf("files %d, then %d; disk %d KiB more; memory %d MiB less; descriptors %d, then %d; processes %d; the slowest start %v",
 		len(before.files), len(after.files), (after.disk-before.disk)>>10, (before.memory-after.memory)>>20, before.descriptors, after.descriptors,
-		len(after.processes), row.start.Round(time.Millisecond))
-	t.Log(row.note)
+		len(after.processes), row.Start.Round(time.Millisecond))
+	t.Log(row.Note)
 	report.add(row)
 }
 

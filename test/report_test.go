@@ -4,7 +4,11 @@ package test
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,18 +20,22 @@ import (
 	"time"
 )
 
-// outcome is a row of the report.
+// outcome is a row of the report. Durations are in nanoseconds, as Go writes them.
 type outcome struct {
-	kind, name string
-	ok         bool
-	ended      time.Duration // the longest from a signal to the end; 0: nothing was interrupted
-	status     time.Duration // the longest status
-	start      time.Duration // the start that came after it
-	code       int           // its exit code
-	note       string        // what came of a row without a start
+	Kind     string        `json:"kind"`
+	Name     string        `json:"name"`
+	OK       bool          `json:"ok"`
+	Ended    time.Duration `json:"ended,omitzero"`  // the longest from a signal to the end; 0: nothing was interrupted
+	Status   time.Duration `json:"status,omitzero"` // the longest status
+	Start    time.Duration `json:"start,omitzero"`  // the start that came after it
+	Code     int           `json:"code,omitzero"`   // its exit code
+	Note     string        `json:"note,omitempty"`  // what came of a row without a start
+	Dory     string        `json:"dory"`            // the version that it was seen with
+	Day      string        `json:"day"`             // 2006-01-02, UTC
+	Computer string        `json:"computer"`
 }
 
-// outcomes are all rows of this run of the tests.
+// outcomes are all rows of this run of the tests, and after load those of earlier runs that chose other trials.
 type outcomes struct {
 	mu   sync.Mutex
 	rows []outcome
@@ -35,18 +43,46 @@ type outcomes struct {
 
 var report outcomes
 
+// add takes a row in, in the place of what an earlier run had in it, and keeps it if the trials were chosen: they take hours,
+// so a run that is cut short has lost none.
 func (r *outcomes) add(row outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rows = append(r.rows, row)
+	row.Dory, row.Day, row.Computer = doryVersion(), time.Now().UTC().Format(time.DateOnly), computer()
+	same := func(o outcome) bool { return o.Kind == row.Kind && o.Name == row.Name }
+	if i := slices.IndexFunc(r.rows, same); i >= 0 {
+		r.rows[i] = row
+	} else {
+		r.rows = append(r.rows, row)
+	}
+	if os.Getenv(torture) == "" {
+		return
+	}
+	if err := r.write(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+// load takes in what earlier runs found, unless this one does everything anew.
+func (r *outcomes) load() error {
+	if pattern := os.Getenv(torture); pattern == "" || pattern == "all" {
+		return nil
+	}
+	text, err := os.ReadFile(reliabilityRows)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &r.rows)
 }
 
 // summary is a table of the kinds.
 func (r *outcomes) summary() string {
 	var kinds []string
 	for _, row := range r.rows {
-		if !slices.Contains(kinds, row.kind) {
-			kinds = append(kinds, row.kind)
+		if !slices.Contains(kinds, row.Kind) {
+			kinds = append(kinds, row.Kind)
 		}
 	}
 	var table strings.Builder
@@ -54,16 +90,16 @@ func (r *outcomes) summary() string {
 	for _, kind := range append(kinds, "all") {
 		cases, good, most := 0, 0, outcome{}
 		for _, row := range r.rows {
-			if row.kind != kind && kind != "all" {
+			if row.Kind != kind && kind != "all" {
 				continue
 			}
 			cases++
-			if row.ok {
+			if row.OK {
 				good++
 			}
-			most.ended, most.status, most.start = max(most.ended, row.ended), max(most.status, row.status), max(most.start, row.start)
+			most.Ended, most.Status, most.Start = max(most.Ended, row.Ended), max(most.Status, row.Status), max(most.Start, row.Start)
 		}
-		fmt.Fprintf(&table, "| %s | %d | %d | %s | %s | %s |\n", kind, cases, good, seconds(most.ended), seconds(most.status), seconds(most.start))
+		fmt.Fprintf(&table, "| %s | %d | %d | %s | %s | %s |\n", kind, cases, good, seconds(most.Ended), seconds(most.Status), seconds(most.Start))
 	}
 	return table.String()
 }
@@ -75,44 +111,72 @@ func seconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
-// reliability is what the report becomes, if all was run.
-const reliability = "../docs/reliability.md"
+// What 'make torture' keeps: a row of each trial that was run, and the tables made of them.
+const (
+	reliabilityRows = "../docs/reliability.json"
+	reliabilityPage = "../docs/reliability.md"
+)
 
 const reliabilityHead = `# Reliability
 
-What goes wrong on purpose, and what dory makes of it: a table that ` + "`make torture`" + ` writes; do not edit it. After each case
+What goes wrong on purpose, and what dory makes of it: tables that ` + "`make torture`" + ` writes; do not edit them. After each case
 ` + "`dory status`" + ` answers within 3 s and tells the truth, ` + "`dory start`" + ` succeeds or says exactly why not, ` + "`dory delete`" + `
 succeeds, and nothing of the cluster is left: no process, and so no port, no file, no mount, no entry in the kubeconfig. Ctrl-C
 ends every verb within 2 s, with exit code 2. On a loaded machine the test forgives as much again; the figures are what was
-measured. ` + "`make torture TORTURE=PATTERN`" + ` runs the cases that match, and ` + "`make test`" + ` some of all.
+measured. ` + "`make torture TORTURE=PATTERN`" + ` runs the cases that match and renews their rows, and ` + "`make test`" + ` runs some of all.
 
 `
 
-// write makes docs/reliability.md of a run that was whole.
+// write makes the page and the rows that it is made of.
 func (r *outcomes) write() error {
-	if os.Getenv(torture) != "all" || len(r.rows) == 0 {
-		return nil
-	}
 	var text bytes.Buffer
 	text.WriteString(reliabilityHead)
-	fmt.Fprintf(&text, "Run on %s on %s.\n\n%s\n## All cases\n\n", time.Now().UTC().Format(time.DateOnly), computer(), r.summary())
+	for _, run := range r.runs() {
+		fmt.Fprintln(&text, "- "+run)
+	}
+	fmt.Fprintf(&text, "\n%s\n## All cases\n\n", r.summary())
 	fmt.Fprintln(&text, "| what goes wrong | case | end after Ctrl-C | status | the next start | result |\n|---|---|---|---|---|---|")
 	for _, row := range r.rows {
-		start := row.note
+		start := row.Note
 		if start == "" {
-			start = fmt.Sprintf("exit %d, %s", row.code, seconds(row.start))
+			start = fmt.Sprintf("exit %d, %s", row.Code, seconds(row.Start))
 		}
 		result := "as wanted"
-		if !row.ok {
+		if !row.OK {
 			result = "**not as wanted**"
 		}
-		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s |\n", row.kind, row.name, seconds(row.ended), seconds(row.status), start, result)
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s |\n", row.Kind, row.Name, seconds(row.Ended), seconds(row.Status), start, result)
 	}
-	return os.WriteFile(reliability, text.Bytes(), 0o644)
+	rows, err := json.MarshalIndent(r.rows, "", " ")
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(reliabilityRows, append(rows, '\n'), 0o644), os.WriteFile(reliabilityPage, text.Bytes(), 0o644))
 }
 
+// runs says how many rows come from which version, day and computer.
+func (r *outcomes) runs() (runs []string) {
+	count := map[string]int{}
+	for _, row := range r.rows {
+		count[fmt.Sprintf("run by dory %s on %s, on %s", row.Dory, row.Day, row.Computer)]++
+	}
+	for _, run := range slices.Sorted(maps.Keys(count)) {
+		runs = append(runs, fmt.Sprintf("%d cases %s", count[run], run))
+	}
+	return runs
+}
+
+// doryVersion is that of the program that is tested.
+var doryVersion = sync.OnceValue(func() string {
+	out, err := exec.Command("../bin/dory", "version", "--short").Output()
+	if err != nil {
+		return "of an unknown version"
+	}
+	return strings.TrimSpace(string(out))
+})
+
 // computer says what the figures were measured on.
-func computer() string {
+var computer = sync.OnceValue(func() string {
 	program := os.Getenv("DORY_QEMU")
 	if program == "" {
 		program = "qemu-system-x86_64"
@@ -137,4 +201,4 @@ func computer() string {
 		memory = fmt.Sprintf(", %d GiB of memory", (kib+512<<10)>>20)
 	}
 	return fmt.Sprintf("%s/%s with %d processors%s; %s on %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), memory, version, accel)
-}
+})

@@ -25,13 +25,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if err := report.load(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if os.Getenv(keptHome) == "" && shared.home != "" {
 		os.RemoveAll(shared.home)
-	}
-	if err := report.write(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
 	}
 	os.Exit(code)
 }

@@ -57,15 +57,15 @@ const (
 func TestTorture(t *testing.T) {
 	d := newForker(t)
 	for i, trial := range chosen(t, allTrials()) {
-		row := &outcome{kind: trial.kind, name: trial.name}
-		row.ok = t.Run(trial.kind+"/"+trial.name, func(t *testing.T) {
+		row := &outcome{Kind: trial.kind, Name: trial.name}
+		row.OK = t.Run(trial.kind+"/"+trial.name, func(t *testing.T) {
 			c := &victim{dory: d.of(t), name: fmt.Sprintf("victim-%d", i), row: row}
 			defer c.cleanUp()
 			if trial.ready != nil {
 				trial.ready(c)
 			}
 			trial.strike(c)
-			row.ended = c.slowest
+			row.Ended = c.slowest
 			c.recovers(trial)
 		})
 		report.add(*row)
@@ -134,7 +134,7 @@ func (c *victim) tells(truth []string) {
 	c.t.Helper()
 	c.eventually(fmt.Sprintf("status says %q", truth), 2*time.Minute, func() error {
 		r := c.run(commandLimit, "-p", c.name, "status")
-		c.row.status = max(c.row.status, r.took)
+		c.row.Status = max(c.row.Status, r.took)
 		if r.took > statusLimit || r.code > 7 && r.code != 18 {
 			c.t.Errorf("status: exit %d after %v\n%s%s", r.code, r.took, r.stdout, r.stderr)
 		}
@@ -170,7 +170,7 @@ func (c *victim) starts(of trial) {
 	default:
 		c.t.Logf("start is refused: %s", tail(r.stderr, 6))
 	}
-	c.row.start, c.row.code = r.took, r.code
+	c.row.Start, c.row.Code = r.took, r.code
 	c.t.Logf("start: exit %d after %v", r.code, r.took.Round(time.Millisecond))
 }
 

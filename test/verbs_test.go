@@ -83,7 +83,7 @@ func TestRandomVerbs(t *testing.T) {
 	all.Wait()
 	t.Logf("%s", tally)
 	d.nothingIsLost()
-	report.add(outcome{kind: kind, name: fmt.Sprintf("%s, %v, seed %d", name, duration, seed), ok: !t.Failed(), note: tally.String(), status: tally.status})
+	report.add(outcome{Kind: kind, Name: fmt.Sprintf("%s, %v, seed %d", name, duration, seed), OK: !t.Failed(), Note: tally.String(), Status: tally.status})
 }
 
 // notIfOthersAreChosen leaves a test out if only some trials are asked for and it is not among them.
