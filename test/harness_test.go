@@ -107,6 +107,9 @@ func (d *dory) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = slices.Concat(d.under, []string{binary(d.t)}, args)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = d.env
+	// At its limit it is interrupted, and so leaves no machine; what even then does not end is killed.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 30 * time.Second
 	return cmd
 }
 
