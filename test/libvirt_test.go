@@ -16,27 +16,32 @@ func TestLibvirt(t *testing.T) {
 	if !libvirttest.Inside(t) {
 		return
 	}
-	libvirtLife(t, libvirttest.System(t), newDory(t))
+	daemon, d := libvirttest.System(t), newDory(t)
+	part := libvirtLife(t, daemon, d)
+	part("exec, logs, port-forward", streams)
+	part("pause", pause)
+	savedDeletedLost(part, daemon)
 }
 
-// TestLibvirtSession is the same with a user's own daemon. Its pool is where that user keeps data.
+// TestLibvirtSession is the same with a user's own daemon, but for what has nothing to do with whose it is. Its pool is where
+// that user keeps data.
 func TestLibvirtSession(t *testing.T) {
 	if !libvirttest.Inside(t) {
 		return
 	}
 	daemon, d := libvirttest.Session(t), newDory(t)
 	d.env = append(d.env, "XDG_DATA_HOME="+filepath.Dir(daemon.Pool))
-	libvirtLife(t, daemon, d)
+	savedDeletedLost(libvirtLife(t, daemon, d), daemon)
 }
 
-func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) {
+func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) (part func(string, func(*testing.T, *dory))) {
 	if err := os.WriteFile(d.kubeconfig(), []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.env = append(d.env, "DORY_DRIVER=kvm2", "DORY_KVM_QEMU_URI="+daemon.URI)
 	started := d.expect(0, startLimit, "start")
 	t.Logf("%v\n%s", started.took, started.stderr)
-	part := d.parts(t)
+	part = d.parts(t)
 	part("node and system pods", nodeIsReady)
 	part("security", isClosed)
 	part("second start does nothing", func(t *testing.T, d *dory) {
@@ -48,9 +53,12 @@ func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) {
 	})
 	part("workload through DNS and from the host", workload)
 	part("volume outlives its pod", volume)
-	part("exec, logs, port-forward", streams)
 	part("dory ssh and cp", sshAndCopy)
-	part("pause", pause)
+	return part
+}
+
+// savedDeletedLost stops the cluster and starts it, deletes it, and deletes others of which only libvirt knows.
+func savedDeletedLost(part func(string, func(*testing.T, *dory)), daemon *libvirttest.Daemon) {
 	part("stop and start", func(t *testing.T, d *dory) {
 		server := d.server()
 		d.must(startLimit, "stop")

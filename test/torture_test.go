@@ -50,7 +50,7 @@ type victim struct {
 // run, for minutes rather than hours.
 const (
 	torture     = "DORY_TORTURE"
-	tortureStep = 37
+	tortureStep = 61
 )
 
 // TestTorture runs the trials one after the other, each on a fork of one template.
