@@ -17,24 +17,41 @@ func TestLibvirt(t *testing.T) {
 		return
 	}
 	daemon, d := libvirttest.System(t), newDory(t)
-	part := libvirtLife(t, daemon, d)
+	part := libvirtCluster(t, daemon, d)
+	part("volume outlives its pod", volume)
+	part("dory ssh and cp", sshAndCopy)
 	part("exec, logs, port-forward", streams)
 	part("pause", pause)
-	savedDeletedLost(part, daemon)
+	part("stop and start", func(t *testing.T, d *dory) {
+		server := d.server()
+		d.must(startLimit, "stop")
+		d.statusSays(7, "host: Stopped")
+		r := d.expect(0, startLimit, "start")
+		if t.Logf("%v\n%s", r.took, r.stderr); !strings.Contains(r.stderr, "it goes on where it was stopped") || d.server() != server {
+			t.Errorf("it did not go on at %s, but at %s", server, d.server())
+		}
+		d.everythingIsBack()
+	})
+	part("delete", deleteLeavesNothing)
+	part("delete without the state directory", func(t *testing.T, d *dory) { lostClusters(t, d, daemon) })
 }
 
-// TestLibvirtSession is the same with a user's own daemon, but for what has nothing to do with whose it is. Its pool is where
-// that user keeps data.
+// TestLibvirtSession is a cluster whose machine a user's own daemon makes, as far as that differs. Its pool is where that user
+// keeps data.
 func TestLibvirtSession(t *testing.T) {
 	if !libvirttest.Inside(t) {
 		return
 	}
 	daemon, d := libvirttest.Session(t), newDory(t)
 	d.env = append(d.env, "XDG_DATA_HOME="+filepath.Dir(daemon.Pool))
-	savedDeletedLost(libvirtLife(t, daemon, d), daemon)
+	libvirtCluster(t, daemon, d)("delete", deleteLeavesNothing)
+	if left := daemon.Left(); left != "" {
+		t.Errorf("left behind:\n%s", left)
+	}
 }
 
-func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) (part func(string, func(*testing.T, *dory))) {
+// libvirtCluster starts a cluster and looks whether it is one.
+func libvirtCluster(t *testing.T, daemon *libvirttest.Daemon, d *dory) (part func(string, func(*testing.T, *dory))) {
 	if err := os.WriteFile(d.kubeconfig(), []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -52,37 +69,22 @@ func libvirtLife(t *testing.T, daemon *libvirttest.Daemon, d *dory) (part func(s
 		d.expect(11, commandLimit, "start", "--kvm-qemu-uri", "qemu:///session")
 	})
 	part("workload through DNS and from the host", workload)
-	part("volume outlives its pod", volume)
-	part("dory ssh and cp", sshAndCopy)
 	return part
 }
 
-// savedDeletedLost stops the cluster and starts it, deletes it, and deletes others of which only libvirt knows.
-func savedDeletedLost(part func(string, func(*testing.T, *dory)), daemon *libvirttest.Daemon) {
-	part("stop and start", func(t *testing.T, d *dory) {
-		server := d.server()
-		d.must(startLimit, "stop")
-		d.statusSays(7, "host: Stopped")
-		r := d.expect(0, startLimit, "start")
-		if t.Logf("%v\n%s", r.took, r.stderr); !strings.Contains(r.stderr, "it goes on where it was stopped") || d.server() != server {
-			t.Errorf("it did not go on at %s, but at %s", server, d.server())
+// lostClusters deletes clusters of which only libvirt knows.
+func lostClusters(t *testing.T, d *dory, daemon *libvirttest.Daemon) {
+	for _, verb := range [][]string{{"delete"}, {"delete", "--all"}} {
+		d.run(startLimit, "start", "--wait-timeout", "1s") // far enough for there to be a machine
+		if !strings.Contains(daemon.Virsh("list", "--all"), "dory-") {
+			t.Fatal("there is no machine")
 		}
-		d.everythingIsBack()
-	})
-	part("delete", deleteLeavesNothing)
-	part("delete without the state directory", func(t *testing.T, d *dory) {
-		for _, verb := range [][]string{{"delete"}, {"delete", "--all"}} {
-			d.run(startLimit, "start", "--wait-timeout", "1s") // far enough for there to be a machine
-			if !strings.Contains(daemon.Virsh("list", "--all"), "dory-") {
-				t.Fatal("there is no machine")
-			}
-			if err := os.RemoveAll(filepath.Join(d.home, "state")); err != nil {
-				t.Fatal(err)
-			}
-			d.must(commandLimit, verb...)
-			if left := daemon.Left(); left != "" {
-				t.Errorf("%v left behind:\n%s", verb, left)
-			}
+		if err := os.RemoveAll(filepath.Join(d.home, "state")); err != nil {
+			t.Fatal(err)
 		}
-	})
+		d.must(commandLimit, verb...)
+		if left := daemon.Left(); left != "" {
+			t.Errorf("%v left behind:\n%s", verb, left)
+		}
+	}
 }

@@ -20,14 +20,19 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// How many processes do verbs at random, on how many clusters and for how long; in 'make test' it is shorter.
-const (
-	verbProcesses = 8
-	verbClusters  = 4
-	verbsFor      = 5 * time.Minute
-	verbsForShort = 40 * time.Second
-	verbSeed      = "DORY_SEED" // another seed than 1
+// turmoil is how many processes do verbs at random, on how many clusters and for how long.
+type turmoil struct {
+	processes, clusters int
+	lasts               time.Duration
+}
+
+// The second is that of 'make test': each cluster that is left at the end may have to boot.
+var (
+	wholeTurmoil = turmoil{8, 4, 5 * time.Minute}
+	shortTurmoil = turmoil{8, 2, 30 * time.Second}
 )
+
+const verbSeed = "DORY_SEED" // another seed than 1
 
 // verb is what is done at random, so often, and the identifiers of the failures that are as they should be. That somebody else
 // holds the cluster always is, and that there is no such cluster.
@@ -55,35 +60,36 @@ var verbs = []verb{
 // TestRandomVerbs has many processes do verbs at once. Nothing is lost and nothing stays behind, also of what other tools have
 // in the kubeconfig.
 func TestRandomVerbs(t *testing.T) {
-	const kind, name = "verbs at random", "8 processes, 4 clusters"
+	const kind = "verbs at random"
 	notIfOthersAreChosen(t, kind)
 	d := newForker(t)
 	if err := os.WriteFile(d.kubeconfig(), []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	seed, duration := uint64(1), verbsForShort
+	seed, turmoil := uint64(1), shortTurmoil
 	if text := os.Getenv(verbSeed); text != "" {
 		seed, _ = strconv.ParseUint(text, 10, 64)
 	}
 	if os.Getenv(torture) != "" {
-		duration = verbsFor
+		turmoil = wholeTurmoil
 	}
-	t.Logf("seed %d, for %v", seed, duration)
-	end := time.Now().Add(duration)
+	name := fmt.Sprintf("%d processes, %d clusters, %v, seed %d", turmoil.processes, turmoil.clusters, turmoil.lasts, seed)
+	t.Log(name)
+	end := time.Now().Add(turmoil.lasts)
 	var all sync.WaitGroup
 	tally := &tally{}
-	for i := range verbProcesses {
+	for i := range turmoil.processes {
 		all.Go(func() {
 			choice := rand.New(rand.NewPCG(seed, uint64(i)))
 			for time.Now().Before(end) {
-				d.atRandom(choice, tally)
+				d.atRandom(choice, turmoil.clusters, tally)
 			}
 		})
 	}
 	all.Wait()
 	t.Logf("%s", tally)
 	d.nothingIsLost()
-	report.add(outcome{Kind: kind, Name: fmt.Sprintf("%s, %v, seed %d", name, duration, seed), OK: !t.Failed(), Note: tally.String(), Status: tally.status})
+	report.add(outcome{Kind: kind, Name: name, OK: !t.Failed(), Note: tally.String(), Status: tally.status})
 }
 
 // notIfOthersAreChosen leaves a test out if only some trials are asked for and it is not among them.
@@ -124,14 +130,14 @@ func (y *tally) String() string {
 var identifier = regexp.MustCompile(`(?m)^ *([A-Z0-9_]+) \(exit code \d+\)$`)
 
 // atRandom does one verb. It runs on a goroutine of its own, and so reports with Error, not with Fatal.
-func (d *dory) atRandom(choice *rand.Rand, tally *tally) {
+func (d *dory) atRandom(choice *rand.Rand, clusters int, tally *tally) {
 	sum := 0
 	for _, v := range verbs {
 		sum += v.often
 	}
 	n := choice.IntN(sum)
 	i := slices.IndexFunc(verbs, func(v verb) bool { n -= v.often; return n < 0 })
-	v, cluster := verbs[i], fmt.Sprintf("cluster-%d", choice.IntN(verbClusters))
+	v, cluster := verbs[i], fmt.Sprintf("cluster-%d", choice.IntN(clusters))
 	r := d.run(startLimit, append([]string{"-p", cluster}, strings.Fields(v.args)...)...)
 	failed := "without an identifier"
 	if found := identifier.FindStringSubmatch(r.stderr); found != nil {
