@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -104,11 +105,31 @@ func guestEnds() []trial {
 	later := func(command string) func(c *victim) {
 		return func(c *victim) { c.in(c.name, "systemd-run --quiet sh -c 'sleep 1; "+command+"'") }
 	}
+	// Until it has come about, everything is well, and a start has nothing to do.
+	seen := func(command string) func(c *victim) {
+		return func(c *victim) {
+			console := func() int64 {
+				info, err := os.Stat(c.path("machine/console.log"))
+				if err != nil {
+					c.t.Fatal(err)
+				}
+				return info.Size()
+			}
+			before := console()
+			later(command)(c)
+			c.eventually("the guest's kernel speaks of it", 2*time.Minute, func() error {
+				if console() == before {
+					return errorString("the console is silent")
+				}
+				return nil
+			})
+		}
+	}
 	const kind = "the guest ends by itself"
 	return []trial{
-		{kind: kind, name: "it panics", ready: running, strike: later("echo c >/proc/sysrq-trigger")},
-		{kind: kind, name: "it is reset", ready: running, strike: later("echo b >/proc/sysrq-trigger")},
-		{kind: kind, name: "it restarts", ready: running, strike: later("systemctl reboot")},
+		{kind: kind, name: "it panics", ready: running, strike: seen("echo c >/proc/sysrq-trigger")},
+		{kind: kind, name: "it is reset", ready: running, strike: seen("echo b >/proc/sysrq-trigger")},
+		{kind: kind, name: "it restarts", ready: running, strike: seen("systemctl reboot")},
 		{kind: kind, name: "it powers off", ready: running, strike: later("systemctl poweroff"), says: []string{"host: Stopped", "powered itself off"}},
 		{kind: kind, name: "nobody can log in any more", ready: running, strike: func(c *victim) {
 			later("systemctl stop ssh")(c)
