@@ -104,7 +104,8 @@ func (h *held) removeContexts(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// removeFiles removes the cluster's directory. The record goes last, so that what is left can be found again.
+// removeFiles removes the cluster's directory. The record goes last, so that what is left can be found again: without it, what
+// names the machine would be taken for a cluster that has lost its record.
 func (h *held) removeFiles() error {
 	h.logTo.close()
 	entries, err := os.ReadDir(h.files.dir)
@@ -113,7 +114,7 @@ func (h *held) removeFiles() error {
 	}
 	var failures []error
 	for _, entry := range entries {
-		if name := entry.Name(); name != recordFile && name != machineFile {
+		if name := entry.Name(); name != recordFile {
 			failures = append(failures, os.RemoveAll(h.files.path(name)))
 		}
 	}
