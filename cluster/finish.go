@@ -83,7 +83,8 @@ func (s *start) nodeIsDue(ctx context.Context) bool {
 	return s.certificatesDue(limited, client)
 }
 
-// quickLook is how long it may take to find that nothing is to be done: on an idle computer 0.1 s, beside other guests forty times that.
+// quickLook is how long it may take to find that nothing is to be done. On an idle computer it takes 0.1 s, but an emulated
+// guest may have to share its processors.
 const quickLook = 4 * time.Second
 
 func (s *start) summary() *Started {

@@ -134,7 +134,8 @@ func (r *outcomes) write() error {
 	for _, run := range r.runs() {
 		fmt.Fprintln(&text, "- "+run)
 	}
-	fmt.Fprintf(&text, "\n%s\n## All cases\n\n", r.summary())
+	const alone = 2 // verbs at random, and forks one after the other: tests of their own
+	fmt.Fprintf(&text, "\n%d of the %d cases that there are:\n\n%s\n## Each case\n\n", len(r.rows), len(allTrials())+alone, r.summary())
 	fmt.Fprintln(&text, "| what goes wrong | case | end after Ctrl-C | status | the next start | result |\n|---|---|---|---|---|---|")
 	for _, row := range r.rows {
 		start := row.Note
