@@ -120,6 +120,9 @@ func TestVMFirmware(t *testing.T) {
 	}
 	for name, bios := range firmware {
 		for medium, args := range media {
+			if testing.Short() && (name == "OVMF") == (medium == "CD") { // each of both once
+				continue
+			}
 			t.Run(name+"/"+medium, func(t *testing.T) {
 				v := run(t, append(args, bios...)...)
 				t.Logf("SSH banner after %s", v.waitSSH())
@@ -171,6 +174,9 @@ func TestVMInterruptedFormat(t *testing.T) {
 
 // TestReproducible builds twice, in different directories, and compares; then once more, with nothing to do.
 func TestReproducible(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two builds of the image take minutes: left to 'make test-all'")
+	}
 	var digests []string
 	var path string
 	for range 2 {

@@ -14,18 +14,19 @@ import (
 // age is how old templates look that are made with agedQEMU: their guests' clock, certificates' use and tokens.
 const age = 365 * 24 * time.Hour
 
-// agedQEMU makes machines boot with an RTC that is behind. Forks are given their template's.
-func (d *dory) agedQEMU() {
-	d.t.Helper()
-	path := filepath.Join(d.t.TempDir(), "qemu-aged")
-	script := fmt.Sprintf(`#!/bin/sh
-case " $* " in *" -incoming "*) ;; *) set -- "$@" -rtc base=%s ;; esac
-exec qemu-system-x86_64 "$@"
-`, time.Now().UTC().Add(-age).Format("2006-01-02T15:04:05"))
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		d.t.Fatal(err)
+// agedQEMU makes templates a year old: the machine on which one is made boots with an RTC that is behind, and no other does. Forks
+// are given their template's clock. The script is part of the templates' key, and so is made once for all that share one.
+func agedQEMU(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
 	}
-	d.env = append(d.env, "DORY_QEMU="+path)
+	return os.WriteFile(path, fmt.Appendf(nil, `#!/bin/sh
+case " $* " in
+*" -incoming "*) ;;
+*/cache/templates/*) set -- "$@" -rtc base=%s ;;
+esac
+exec qemu-system-x86_64 "$@"
+`, time.Now().UTC().Add(-age).Format("2006-01-02T15:04:05")), 0o700)
 }
 
 // templateIsOld makes sure that the test is one: what the template's making left on the disk has its time.

@@ -19,10 +19,11 @@ const upgradeLimit = 3 * startLimit
 
 // TestChangedSpecs changes a cluster that has somebody's data in it, in every way that is possible and in some that are not.
 func TestChangedSpecs(t *testing.T) {
+	onlyInAll(t)
 	d := newDory(t)
 	t.Log(d.expect(0, startLimit, "start", "--no-template", "--kubernetes-version", "v1.36.3").stderr)
 	d.kubectl("create", "configmap", "kept", "--from-literal=by=upgrade")
-	part := d.parts(t)
+	part, _ := d.parts(t)
 	part("what cannot be changed is refused", refusedChanges)
 	part("memory waits for the next boot", laterMemory)
 	part("the disk grows", growingDisk)

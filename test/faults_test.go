@@ -15,6 +15,7 @@ import (
 // TestInterruptedInEveryStep interrupts a start at each of its steps, one after the other, by Ctrl-C and by SIGKILL in turn,
 // going on each time.
 func TestInterruptedInEveryStep(t *testing.T) {
+	onlyInAll(t)
 	d := newDory(t)
 	var seen []string
 	for {
@@ -49,6 +50,7 @@ func TestInterruptedInEveryStep(t *testing.T) {
 
 // TestSettings starts a cluster with everything that can be chosen, and looks whether it took.
 func TestSettings(t *testing.T) {
+	onlyInAll(t)
 	d := newDory(t)
 	d.expect(0, startLimit, "start", "-p", "chosen", "--no-template",
 		"--service-cluster-ip-range", "10.112.0.0/16", "--dns-domain", "example.test",

@@ -5,21 +5,10 @@ package test
 import (
 	"context"
 	"math/rand/v2"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// interruptedTemplate kills the making of a template; 'make torture' does it when it is all but done.
-func interruptedTemplate(t *testing.T, d *dory) {
-	if step, code := d.interrupted(syscall.SIGKILL, []string{"artifacts", "machine", "boot", "files"}); step != "etcd" && step != "runtime" || code == 0 {
-		t.Errorf("killed in step %q, exit %d", step, code)
-	}
-	if files, _ := filepath.Glob(filepath.Join(d.home, "cache", "templates", "*", "template.json")); files != nil {
-		t.Errorf("half a template: %v", files)
-	}
-}
 
 // interruptedForks interrupts forks of a template that is there, at each of their steps.
 func interruptedForks(t *testing.T, d *dory) {

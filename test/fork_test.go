@@ -19,18 +19,16 @@ import (
 // TestForks is the life of two clusters from one template, which is a year old, in order: what tells them apart, and what
 // they survive.
 func TestForks(t *testing.T) {
-	d := newDory(t)
-	d.agedQEMU()
-	interruptedTemplate(t, d)
+	d := newForker(t)
 	t.Log(d.expect(0, startLimit, "start", "-p", "one").stderr)
-	interruptedForks(t, d)
+	part, more := d.parts(t)
+	more("forks are interrupted", interruptedForks)
 	began := time.Now()
 	r := d.expect(0, startLimit, "start", "-p", "two")
 	t.Logf("the second start took %v\n%s", time.Since(began), r.stderr)
 	if !strings.Contains(r.stderr, "Forking the template") || strings.Contains(r.stderr, "Freezing") {
 		t.Errorf("the second start did not just fork: %s", r.stderr)
 	}
-	part := d.parts(t)
 	for _, profile := range []string{"one", "two"} {
 		if r := d.run(commandLimit, "-p", profile, "status"); r.code != 0 {
 			t.Errorf("status of %s: exit %d\n%s%s", profile, r.code, r.stdout, r.stderr)
@@ -313,7 +311,14 @@ func templateDamaged(t *testing.T, d *dory) {
 	if len(frozen) != 1 {
 		t.Fatalf("device states: %v", frozen)
 	}
-	if err := os.Truncate(frozen[0], 1000); err != nil {
+	whole, err := os.ReadFile(frozen[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(frozen[0]); err != nil { // a link to what other tests fork
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(frozen[0], whole[:1000], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// A second boot costs minutes beside two clusters: that it begins is enough.

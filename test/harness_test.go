@@ -74,13 +74,29 @@ func newDory(t *testing.T) *dory {
 	return d
 }
 
-// parts returns what runs the parts of a long test, until one fails: what comes later stands on what came before.
-func (d *dory) parts(t *testing.T) func(name string, f func(t *testing.T, d *dory)) {
-	return func(name string, f func(t *testing.T, d *dory)) {
+// runPart runs a part of a long test.
+type runPart func(name string, f func(t *testing.T, d *dory))
+
+// parts returns what runs the parts of a long test, until one fails: what comes later stands on what came before. Those that are
+// given to more are left to 'make test-all'.
+func (d *dory) parts(t *testing.T) (part, more runPart) {
+	part = func(name string, f func(t *testing.T, d *dory)) {
 		if t.Failed() {
 			return
 		}
 		t.Run(name, func(t *testing.T) { f(t, d.of(t)) })
+	}
+	if more = part; testing.Short() {
+		more = func(string, func(*testing.T, *dory)) {}
+	}
+	return part, more
+}
+
+// onlyInAll leaves a test to 'make test-all': what 'make test' shows must have been shown within an hour on a slow computer.
+func onlyInAll(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left to 'make test-all'")
 	}
 }
 

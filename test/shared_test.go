@@ -18,11 +18,16 @@ import (
 const keptHome = "DORY_TEST_TEMPLATE"
 
 // shared is the home of the one template that all tests of forks have copies of, made by the first that wants one.
-var shared struct {
+var shared template
+
+type template struct {
 	once sync.Once
 	home string
 	err  error
 }
+
+// qemu is the setting with which machines are forked from the template.
+func (s *template) qemu() string { return "DORY_QEMU=" + filepath.Join(s.home, "qemu-aged") }
 
 func TestMain(m *testing.M) {
 	if err := report.load(); err != nil {
@@ -36,14 +41,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newForker returns the program with a home that has nothing but the template of a start without flags.
+// newForker returns the program with a home that has nothing but the template of a start without flags, which is a year old.
 func newForker(t *testing.T) *dory {
 	t.Helper()
 	d := newDory(t)
-	shared.once.Do(func() { shared.home, shared.err = makeShared(d) })
+	shared.once.Do(func() { shared.err = shared.make(d) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
+	d.env = append(d.env, shared.qemu())
 	d.linkTemplate()
 	return d
 }
@@ -54,28 +60,31 @@ func (d *dory) linkTemplate() {
 	d.linkTree(filepath.Join(shared.home, "cache", "templates"), filepath.Join(d.home, "cache", "templates"))
 }
 
-func makeShared(d *dory) (home string, err error) {
-	if home = os.Getenv(keptHome); home == "" {
-		if home, err = os.MkdirTemp("", "dory-template-"); err != nil {
-			return "", err
+func (s *template) make(d *dory) (err error) {
+	if s.home = os.Getenv(keptHome); s.home == "" {
+		if s.home, err = os.MkdirTemp("", "dory-template-"); err != nil {
+			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(home, "cache"), 0o700); err != nil {
-		return home, err
+	if err := os.MkdirAll(filepath.Join(s.home, "cache"), 0o700); err != nil {
+		return err
 	}
 	if artifacts, err := os.Readlink(filepath.Join(d.home, "cache", "artifacts")); err == nil { // see newDory
-		if err := os.Symlink(artifacts, filepath.Join(home, "cache", "artifacts")); err != nil && !errors.Is(err, fs.ErrExist) {
-			return home, err
+		if err := os.Symlink(artifacts, filepath.Join(s.home, "cache", "artifacts")); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
 		}
+	}
+	if err := agedQEMU(filepath.Join(s.home, "qemu-aged")); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	for _, args := range [][]string{{"start", "-p", "first", "--wait-timeout", makingLimit}, {"delete", "-p", "first"}} {
 		cmd := d.command(ctx, args...)
-		cmd.Env = append(cmd.Env, "DORY_HOME="+home)
+		cmd.Env = append(cmd.Env, "DORY_HOME="+s.home, s.qemu())
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return home, fmt.Errorf("make the template: dory %s: %w\n%s", args[0], err, out)
+			return fmt.Errorf("make the template: dory %s: %w\n%s", args[0], err, out)
 		}
 	}
-	return home, nil
+	return nil
 }

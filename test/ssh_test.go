@@ -54,7 +54,7 @@ func TestServer(t *testing.T) {
 		"DORY_SSH_KEY="+s.KeyFile, "DORY_APISERVER_PORT="+strconv.Itoa(port))
 	t.Log(d.expect(0, startLimit, "start").stderr)
 
-	part := d.parts(t)
+	part, more := d.parts(t)
 	part("node and system pods", nodeIsReady)
 	part("security", isClosed)
 	part("second start does nothing", func(t *testing.T, d *dory) {
@@ -65,7 +65,7 @@ func TestServer(t *testing.T) {
 	})
 	part("workload through DNS and from the host", workload)
 	part("volume outlives its pod", volume)
-	part("exec, logs, port-forward", streams)
+	more("exec, logs, port-forward", streams)
 	part("stop and start", func(t *testing.T, d *dory) {
 		d.must(startLimit, "stop")
 		d.statusSays(7, "host: Stopped")
@@ -75,7 +75,7 @@ func TestServer(t *testing.T) {
 		t.Log(d.expect(0, startLimit, "start").stderr)
 		d.everythingIsBack()
 	})
-	part("reboot", func(t *testing.T, d *dory) {
+	more("reboot", func(t *testing.T, d *dory) {
 		if err := s.Driver.Stop(t.Context(), s.Machine, startLimit); err != nil {
 			t.Fatal(err)
 		}
