@@ -104,8 +104,8 @@ func (h *held) removeContexts(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// removeFiles removes the cluster's directory. The record goes last, so that what is left can be found again: without it, what
-// names the machine would be taken for a cluster that has lost its record.
+// removeFiles removes the cluster's directory. The record goes last, so that what is left can be found again: without it, a
+// machine's directory would be taken for a cluster that has lost its record.
 func (h *held) removeFiles() error {
 	h.logTo.close()
 	entries, err := os.ReadDir(h.files.dir)

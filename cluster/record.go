@@ -98,13 +98,13 @@ func (r *Record) has(kind string) bool {
 func (f files) load(name string) (*Record, error) {
 	text, err := os.ReadFile(f.path(recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(f.dir); err == nil {
-			if entries, err := os.ReadDir(f.dir); err == nil && onlyLog(entries) {
-				return nil, fail.New(fail.NoCluster, "there is no cluster %q", name)
-			}
+		if _, err := os.Stat(f.path(machineDir)); err != nil {
+			return nil, fail.New(fail.NoCluster, "there is no cluster %q", name) // a start that was killed before it made anything may have left files
+		}
+		// A start writes the record before it makes the machine, and may have done both since.
+		if text, err = os.ReadFile(f.path(recordFile)); errors.Is(err, fs.ErrNotExist) {
 			return nil, fail.New(fail.RecordCorrupt, "cluster %q has lost its record %s", name, f.path(recordFile))
 		}
-		return nil, fail.New(fail.NoCluster, "there is no cluster %q", name)
 	}
 	if err != nil {
 		return nil, fail.Wrap(fail.HostPermission, err, "read the record of cluster %q", name)
@@ -124,16 +124,6 @@ func (f files) load(name string) (*Record, error) {
 		migrations[record.Version-1](record)
 	}
 	return record, nil
-}
-
-// onlyLog reports whether a directory is that of a start which was killed before it wrote a record.
-func onlyLog(entries []os.DirEntry) bool {
-	for _, entry := range entries {
-		if entry.Name() == machineFile || entry.Name() == machineDir {
-			return false
-		}
-	}
-	return true
 }
 
 func (f files) save(r *Record) error { return f.writeJSON(recordFile, r) }

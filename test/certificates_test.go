@@ -18,6 +18,7 @@ import (
 // TestExpiredCertificates gives the node and this computer certificates that ended yesterday, as if the cluster had been left
 // alone for a year; a start repairs it.
 func TestExpiredCertificates(t *testing.T) {
+	onlyInAll(t)
 	d := newForker(t)
 	d.expect(0, startLimit, "start")
 	dir := filepath.Join(d.home, "state", "clusters", "dory")

@@ -62,7 +62,7 @@ func TestCluster(t *testing.T) {
 	part("pause", pause)
 	part("clock", clock)
 	part("stop and start", stopAndStart)
-	part("killed machine", killedMachine)
+	more("killed machine", killedMachine)
 	part("hung machine", hungMachine)
 	part("delete", deleteLeavesNothing)
 }

@@ -30,9 +30,12 @@ func TestForks(t *testing.T) {
 		t.Errorf("the second start did not just fork: %s", r.stderr)
 	}
 	for _, profile := range []string{"one", "two"} {
-		if r := d.run(commandLimit, "-p", profile, "status"); r.code != 0 {
-			t.Errorf("status of %s: exit %d\n%s%s", profile, r.code, r.stdout, r.stderr)
-		}
+		d.eventually("status says that "+profile+" runs", time.Minute, func() error { // two guests that have just been forked are busy
+			if r := d.run(commandLimit, "-p", profile, "status"); r.code != 0 {
+				return fmt.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			return nil
+		})
 	}
 	part("everything of an identity differs", identitiesDiffer)
 	part("credentials of a sister are refused", sistersAreStrangers)

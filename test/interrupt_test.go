@@ -123,6 +123,7 @@ func TestDeleteAfterInterruption(t *testing.T) {
 }
 
 func TestTwoStartsAtOnce(t *testing.T) {
+	onlyInAll(t)
 	d := newDory(t)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()

@@ -17,11 +17,11 @@ func TestLibvirt(t *testing.T) {
 		return
 	}
 	daemon, d := libvirttest.System(t), newDory(t)
-	part, more := libvirtCluster(t, daemon, d)
+	part := libvirtCluster(t, daemon, d)
 	part("volume outlives its pod", volume)
-	more("dory ssh and cp", sshAndCopy)
-	more("exec, logs, port-forward", streams)
-	more("pause", pause)
+	part("dory ssh and cp", sshAndCopy)
+	part("exec, logs, port-forward", streams)
+	part("pause", pause)
 	part("stop and start", func(t *testing.T, d *dory) {
 		server := d.server()
 		d.must(startLimit, "stop")
@@ -33,7 +33,7 @@ func TestLibvirt(t *testing.T) {
 		d.everythingIsBack()
 	})
 	part("delete", deleteLeavesNothing)
-	more("delete without the state directory", func(t *testing.T, d *dory) { lostClusters(t, d, daemon) })
+	part("delete without the state directory", func(t *testing.T, d *dory) { lostClusters(t, d, daemon) })
 }
 
 // TestLibvirtSession is a cluster whose machine a user's own daemon makes, as far as that differs. Its pool is where that user
@@ -45,7 +45,7 @@ func TestLibvirtSession(t *testing.T) {
 	}
 	daemon, d := libvirttest.Session(t), newDory(t)
 	d.env = append(d.env, "XDG_DATA_HOME="+filepath.Dir(daemon.Pool))
-	part, _ := libvirtCluster(t, daemon, d)
+	part := libvirtCluster(t, daemon, d)
 	part("delete", deleteLeavesNothing)
 	if left := daemon.Left(); left != "" {
 		t.Errorf("left behind:\n%s", left)
@@ -53,14 +53,14 @@ func TestLibvirtSession(t *testing.T) {
 }
 
 // libvirtCluster starts a cluster and looks whether it is one.
-func libvirtCluster(t *testing.T, daemon *libvirttest.Daemon, d *dory) (part, more runPart) {
+func libvirtCluster(t *testing.T, daemon *libvirttest.Daemon, d *dory) (part runPart) {
 	if err := os.WriteFile(d.kubeconfig(), []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.env = append(d.env, "DORY_DRIVER=kvm2", "DORY_KVM_QEMU_URI="+daemon.URI)
 	started := d.expect(0, startLimit, "start")
 	t.Logf("%v\n%s", started.took, started.stderr)
-	part, more = d.parts(t)
+	part, _ = d.parts(t)
 	part("node and system pods", nodeIsReady)
 	part("security", isClosed)
 	part("second start does nothing", func(t *testing.T, d *dory) {
@@ -71,7 +71,7 @@ func libvirtCluster(t *testing.T, daemon *libvirttest.Daemon, d *dory) (part, mo
 		d.expect(11, commandLimit, "start", "--kvm-qemu-uri", "qemu:///session")
 	})
 	part("workload through DNS and from the host", workload)
-	return part, more
+	return part
 }
 
 // lostClusters deletes clusters of which only libvirt knows.
