@@ -81,7 +81,7 @@ spec:
 		}
 		return nil
 	})
-	d.kubectlOf("one", "delete", "cronjob", "every-minute")
+	d.kubectlOf("one", "delete", "cronjob", "every-minute", "--cascade=foreground") // its pods are not among those that must stay
 	// Once the clock is right the node does not leave Ready: since its template's last word it says the same.
 	ready := d.kubectlOf("one", "get", "events", "-A", "--field-selector", "reason=NodeNotReady", "-o", "name")
 	if strings.TrimSpace(ready) != "" {
