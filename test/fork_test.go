@@ -41,11 +41,12 @@ func TestForks(t *testing.T) {
 	part("credentials of a sister are refused", sistersAreStrangers)
 	part("the template is old", templateIsOld)
 	part("the clocks are right", clocksAreRight)
-	part("pods are made and answer", podsWork)
 	d.only("one")
+	part("pods are made and answer", func(t *testing.T, d *dory) { podsWork(t, d, "one") })
 	part("time goes on", timeGoesOn)
 	part("tokens in the template's pods are renewed", systemPodsStay)
 	d.only("two")
+	part("so they are in the other", func(t *testing.T, d *dory) { podsWork(t, d, "two") })
 	part("stop saves, start resumes", savedAndResumed)
 	part("a saved machine that is damaged boots", damagedSave)
 	part("a damaged template is made anew", templateDamaged)
@@ -200,21 +201,19 @@ func (d *dory) image(profile string) string {
 	return d.in(profile, `kubectl -n local-path-storage get configmap local-path-config -o jsonpath='{.data.helperPod\.yaml}' | sed -n 's/.*image: //p'`)
 }
 
-// podsWork makes a pod in each and lets it ask the API server, which takes a valid token and a CA that fits.
-func podsWork(t *testing.T, d *dory) {
-	for _, profile := range []string{"one", "two"} {
-		d.kubectlOf(profile, "create", "deployment", "web", "--image="+d.image(profile), "--", "busybox", "sleep", "86400")
-		d.kubectlOf(profile, "rollout", "status", "deployment/web", "--timeout=5m")
-		d.kubectlOf(profile, "exec", "deploy/web", "--", "nslookup", "-type=a", "kubernetes.default.svc.cluster.local")
-		ca := d.kubectlOf(profile, "exec", "deploy/web", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
-		if strings.TrimSpace(ca) != d.in(profile, "cat /etc/kubernetes/pki/ca.crt") {
-			t.Errorf("%s: a new pod is told to trust another CA than the cluster's", profile)
-		}
-		d.kubectlOf(profile, "logs", "deploy/web")
-		// Nor does a component show the certificate that it had in the template.
-		if failed := d.kubectlOf(profile, "get", "events", "-A", "--field-selector", "reason=FailedScheduling"); failed != "" {
-			t.Errorf("%s: %s", profile, failed)
-		}
+// podsWork makes a pod and lets it ask the API server, which takes a valid token and a CA that fits.
+func podsWork(t *testing.T, d *dory, profile string) {
+	d.kubectlOf(profile, "create", "deployment", "web", "--image="+d.image(profile), "--", "busybox", "sleep", "86400")
+	d.kubectlOf(profile, "rollout", "status", "deployment/web", "--timeout=5m")
+	d.kubectlOf(profile, "exec", "deploy/web", "--", "nslookup", "-type=a", "kubernetes.default.svc.cluster.local")
+	ca := d.kubectlOf(profile, "exec", "deploy/web", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+	if strings.TrimSpace(ca) != d.in(profile, "cat /etc/kubernetes/pki/ca.crt") {
+		t.Errorf("%s: a new pod is told to trust another CA than the cluster's", profile)
+	}
+	d.kubectlOf(profile, "logs", "deploy/web")
+	// Nor does a component show the certificate that it had in the template.
+	if failed := d.kubectlOf(profile, "get", "events", "-A", "--field-selector", "reason=FailedScheduling"); failed != "" {
+		t.Errorf("%s: %s", profile, failed)
 	}
 }
 
