@@ -14,6 +14,9 @@ import (
 
 // A user who becomes root by sudo without a password is as good as root; one who has to give a password is refused.
 func TestSudo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to 'make test-all'")
+	}
 	alone(t)
 	f := &fleet{t: t}
 	m := drivers.Machine{Name: "one", UUID: "6d1b9f4e-5555-4000-8000-000000000000", Dir: filepath.Join(t.TempDir(), "m"), Disk: 1 << 30,

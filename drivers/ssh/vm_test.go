@@ -185,6 +185,9 @@ func TestChangedHostKey(t *testing.T) {
 
 // An upload that is cut goes on where it was cut, and through another machine it comes to the same.
 func TestUpload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left to 'make test-all'")
+	}
 	alone(t)
 	f := &fleet{t: t}
 	m := drivers.Machine{Name: "one", UUID: "6d1b9f4e-3333-4000-8000-000000000000", Dir: filepath.Join(t.TempDir(), "m"), Disk: 1 << 30,
