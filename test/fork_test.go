@@ -233,6 +233,11 @@ func systemPodsStay(t *testing.T, d *dory) {
 		}
 	}
 	d.usesVolume("one") // it is made by a pod whose token the template had
+	d.kubectlOf("one", "create", "deployment", "late", "--image="+d.image("one"), "--", "busybox", "sleep", "86400")
+	d.kubectlOf("one", "rollout", "status", "deployment/late", "--timeout=5m")
+	if refused := d.kubectlOf("one", "get", "events", "-A"); strings.Contains(refused, "Unauthorized") {
+		t.Errorf("a controller went on with a token of the template: %s", refused)
+	}
 	d.kubectlOf("one", "exec", "deploy/web", "--", "nslookup", "-type=a", "kube-dns.kube-system.svc.cluster.local")
 	d.kubectlOf("one", "wait", "node/dory", "--for=condition=Ready", "--timeout=2m")
 }

@@ -39,6 +39,21 @@ var patches = []patch{
 	// A client certificate that is found changed during a handshake closed all connections, the one of that handshake too:
 	// whoever came first after a fork failed. The handshake takes it, and the period closes what is old.
 	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/cert_rotation.go", "return c.loadClientCert()", "return c.reload(nil)"},
+	// The controllers' tokens are the template's until they are an hour old. Each controller's first request, once the
+	// template's key was forgotten, was refused and tried again later: users saw "ReplicaSetCreateError ... Unauthorized" with
+	// their first Deployment. A token that is refused is replaced already; the request now goes out once more with the new one.
+	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/token_source.go", "\t\ttst.src.ResetTokenOlderThan(start)\n", `		tst.src.ResetTokenOlderThan(start)
+		if req.Body == nil || req.GetBody != nil {
+			again := req.Clone(req.Context())
+			if req.GetBody != nil {
+				if again.Body, err = req.GetBody(); err != nil {
+					return resp, nil
+				}
+			}
+			resp.Body.Close()
+			return tst.ort.RoundTrip(again)
+		}
+`},
 }
 
 // patched returns the go command's flags for a component with patches: a go.mod that replaces the modules by changed copies.
