@@ -34,7 +34,7 @@ func cold(ctx context.Context, b *bench, s *section) error {
 		return err
 	}
 	took := time.Since(began)
-	s.add("start --no-template: exec to exit, everything Ready", "s", took.Seconds())
+	s.add(rowCold, "s", took.Seconds())
 	var banner time.Time
 	for _, step := range steps {
 		if step.name == "boot" {

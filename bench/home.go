@@ -99,29 +99,49 @@ type stepEnd struct {
 }
 
 // events runs dory with -o json and returns when each step ended.
-func (d *home) events(ctx context.Context, args ...string) ([]stepEnd, error) {
+func (d *home) events(ctx context.Context, args ...string) (steps []stepEnd, err error) {
+	err = d.follow(ctx, func(end stepEnd) { steps = append(steps, end) }, args...)
+	return steps, err
+}
+
+// until runs dory with -o json and interrupts it at the end of a step.
+func (d *home) until(ctx context.Context, step string, args ...string) error {
+	cut, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := d.follow(cut, func(end stepEnd) {
+		if end.name == step {
+			cancel()
+		}
+	}, args...)
+	if cut.Err() == nil {
+		return fmt.Errorf("dory %s ended before step %s did: %w", strings.Join(args, " "), step, err)
+	}
+	return ctx.Err()
+}
+
+// follow runs dory with -o json and tells of the end of each step when it comes.
+func (d *home) follow(ctx context.Context, ended func(stepEnd), args ...string) error {
 	cmd := d.command(ctx, append(args, "-o", "json")...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
-	var steps []stepEnd
 	var last string
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		last = lines.Text()
 		if end, ok := parseStep(lines.Bytes(), time.Now()); ok {
-			steps = append(steps, end)
+			ended(end)
 		}
 	}
 	if err := cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("dory %s: %w: %s", strings.Join(args, " "), err, last)
+		return fmt.Errorf("dory %s: %w: %s", strings.Join(args, " "), err, last)
 	}
-	return steps, nil
+	return nil
 }
 
 // parseStep reads one line of "start -o json", which came now; ok says whether it is the end of a step.

@@ -29,6 +29,7 @@ var ratios = []ratio{
 	{"boot and kubeadm init to CoreDNS Ready : start of a fork", kubeadmOnBoot, forkStart, 60},
 	{"six phases: kubeadm : fork", span{{"kubeadm", rowPhases}}, span{{"phases", rowPhases}}, 0},
 	{"six phases: kubeadm : cold start", span{{"kubeadm", rowPhases}}, span{{"cold", rowPhases}}, 0},
+	{"cold start : the same by driver ssh on a machine that is up", span{{"cold", rowCold}}, span{{"server", rowServer}}, 1.25},
 }
 
 // of returns the ratio, or an error if one side was not measured.

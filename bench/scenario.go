@@ -38,6 +38,7 @@ var scenarios = []scenario{
 	{name: "sizes", about: "what is built once and shipped", warm: noWarmUp, once: sizes, static: true, atMost: 1},
 	{name: "kubeadm", about: "baseline: kubeadm init on the same VM", warm: readBaseline, once: kubeadmInit},
 	{name: "cold", about: "a cluster without a template, from the first boot on", warm: readArtifacts, once: cold},
+	{name: "server", about: "the same by driver ssh, on a machine that is up and has the bundle", warm: readArtifacts, once: server},
 	{name: "template", about: "the first start of a configuration makes its template, and forks it", warm: readArtifacts, once: makeTemplate},
 	{name: "fork", about: "start of a new cluster, once there is a template", needs: templated, once: fork},
 	{name: "phases", about: "minikube's six phases on a fork, one after the other", needs: templated, once: forkPhases},
