@@ -22,12 +22,14 @@ var (
 	waitStep  = progress.Step{Name: "wait", Title: "Waiting until everything is ready"}
 )
 
-// fromTemplate makes the cluster out of its template. A template that cannot be forked is made anew, once.
+// fromTemplate makes the cluster out of its template. A template that cannot be forked is made anew, once. That takes minutes, so
+// it is first forked again if its fork's machine is gone: it may have been ended by somebody else.
 func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
 	if err := checkPorts(s.record.Machine.Forwards); err != nil {
 		return nil, err
 	}
-	for again := false; ; again = true {
+	forked, remade := 0, false
+	for {
 		template, err := s.template(ctx)
 		if fail.Is(err, fail.DiskTooMuch) {
 			progress.From(ctx).Warn("there is no room for a template, and so the cluster's own machine is booted: " + fail.As(err).Message)
@@ -37,14 +39,26 @@ func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
 			return nil, err
 		}
 		authority, err := s.fork(ctx, template)
-		if !fail.Is(err, fail.TemplateUnusable) || again || ctx.Err() != nil {
+		forked++
+		if !fail.Is(err, fail.TemplateUnusable) || remade || ctx.Err() != nil {
 			return authority, err
 		}
+		if forked == 1 && s.isGone(ctx) {
+			s.log.Info("the template is forked once more", "err", err)
+			continue
+		}
+		remade = true
 		progress.From(ctx).Warn("the template " + template.Key[:12] + " cannot be forked and is made anew: " + fail.As(err).Message)
 		if err := s.removeTemplate(ctx, template.Key); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// isGone reports whether the cluster's machine has ended, or was not even begun.
+func (s *start) isGone(ctx context.Context) bool {
+	status, err := s.driver.Status(ctx, s.record.Machine)
+	return err == nil && (status.State == drivers.Stopped || status.State == drivers.Absent)
 }
 
 // checkPorts finds a taken port before a template is made, rather than a minute later. The driver has the last word.

@@ -165,6 +165,24 @@ func TestADamagedTemplateIsMadeAnewOnce(t *testing.T) {
 	}
 }
 
+// Who ends a fork's machine says nothing about the template.
+func TestAForkThatIsEndedIsForkedAgain(t *testing.T) {
+	w := newWorld(t)
+	if err := w.forkOne("one"); err != nil {
+		t.Fatal(err)
+	}
+	w.on["fork"] = func() error {
+		delete(w.on, "fork")
+		return fail.New(fail.TemplateUnusable, "ended")
+	}
+	if err := w.forkOne("two"); err != nil {
+		t.Fatal(err)
+	}
+	if w.count("freeze") != 1 || w.count("fork") != 3 {
+		t.Errorf("calls: %v", w.calls)
+	}
+}
+
 func TestPruneKeepsWhatIsInUse(t *testing.T) {
 	w := newWorld(t)
 	if err := errors.Join(w.forkOne("one"), w.forkOne("two", "cpus=3"), w.forkOne("three", "cpus=4")); err != nil {
