@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 	if err := report.load(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if signal.Ignored(os.Interrupt) { // as in a shell's background job; every dory would inherit that, until it listens
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	}
 	code := m.Run()
 	if os.Getenv(keptHome) == "" && shared.home != "" {
