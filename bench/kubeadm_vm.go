@@ -20,7 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// vm is the baseline's machine.
+// vm is a machine that is not dory's: the baseline's, or one that exists already.
 type vm struct {
 	dir     string
 	driver  *qemu.Driver

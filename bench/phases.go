@@ -120,8 +120,6 @@ func earliest(text string) (first time.Time, err error) {
 
 // Milestones that the cold start and the baseline have in common, counted from the SSH banner on.
 const (
-	rowCold    = "start --no-template: exec to exit, everything Ready"
-	rowServer  = "start: exec to exit, everything Ready"
 	rowSSH     = "boot: until SSH answers"
 	rowNode    = "from SSH on: node Ready (±1 s)"
 	rowCoreDNS = "from SSH on: CoreDNS Ready (±1 s)"

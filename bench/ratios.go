@@ -8,6 +8,12 @@ type place struct{ scenario, row string }
 // span is a figure, or several that follow each other and are added up, repetition by repetition.
 type span []place
 
+// Rows that are compared, beside the milestones in phases.go.
+const (
+	rowCold   = "start --no-template: exec to exit, everything Ready"
+	rowServer = "start: exec to exit, everything Ready"
+)
+
 var (
 	coldStart     = span{{"cold", rowCoreDNS}}
 	kubeadmStart  = span{{"kubeadm", rowCoreDNS}}

@@ -15,7 +15,7 @@ import (
 // server is a cluster on a machine that is up, by driver ssh. The first start uploads the bundle and is interrupted then: only
 // the second is timed.
 func server(ctx context.Context, _ *bench, s *section) error {
-	v, err := newVM("")
+	v, err := newVM("") // driver ssh brings the bundle itself
 	if err != nil {
 		return err
 	}

@@ -28,8 +28,8 @@ func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
 	if err := checkPorts(s.record.Machine.Forwards); err != nil {
 		return nil, err
 	}
-	forked, remade := 0, false
-	for {
+	remade := false
+	for attempt := 1; ; attempt++ {
 		template, err := s.template(ctx)
 		if fail.Is(err, fail.DiskTooMuch) {
 			progress.From(ctx).Warn("there is no room for a template, and so the cluster's own machine is booted: " + fail.As(err).Message)
@@ -39,11 +39,10 @@ func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
 			return nil, err
 		}
 		authority, err := s.fork(ctx, template)
-		forked++
 		if !fail.Is(err, fail.TemplateUnusable) || remade || ctx.Err() != nil {
 			return authority, err
 		}
-		if forked == 1 && s.isGone(ctx) {
+		if attempt == 1 && s.isGone(ctx) {
 			s.log.Info("the template is forked once more", "err", err)
 			continue
 		}
@@ -55,7 +54,7 @@ func (s *start) fromTemplate(ctx context.Context) (*pki.Authority, error) {
 	}
 }
 
-// isGone reports whether the cluster's machine has ended, or was not even begun.
+// isGone reports whether the cluster's machine has ended, or never was.
 func (s *start) isGone(ctx context.Context) bool {
 	status, err := s.driver.Status(ctx, s.record.Machine)
 	return err == nil && (status.State == drivers.Stopped || status.State == drivers.Absent)

@@ -98,8 +98,8 @@ func (r *Record) has(kind string) bool {
 func (f files) load(name string) (*Record, error) {
 	text, err := os.ReadFile(f.path(recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(f.path(machineDir)); err != nil {
-			return nil, fail.New(fail.NoCluster, "there is no cluster %q", name) // a start that was killed before it made anything may have left files
+		if _, err := os.Stat(f.path(machineDir)); err != nil { // at most files of a start that was killed before it made anything
+			return nil, fail.New(fail.NoCluster, "there is no cluster %q", name)
 		}
 		// A start writes the record before it makes the machine, and may have done both since.
 		if text, err = os.ReadFile(f.path(recordFile)); errors.Is(err, fs.ErrNotExist) {

@@ -14,8 +14,9 @@ import (
 // age is how old templates look that are made with agedQEMU: their guests' clock, certificates' use and tokens.
 const age = 365 * 24 * time.Hour
 
-// agedQEMU makes templates a year old: the machine on which one is made, which is told by the directory that QEMU works in, boots
-// with an RTC that is behind, and no other does. Forks are given their template's clock. The script is part of the templates' key, and so is made once for all that share one.
+// agedQEMU writes a QEMU that makes templates a year old: the machine on which one is made, which is told by the directory that
+// QEMU works in, boots with an RTC that is behind, and no other does. Forks are given their template's clock. The script is part of
+// the templates' key, and so is written once for all that share one.
 func agedQEMU(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
