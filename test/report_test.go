@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,7 @@ type outcome struct {
 	Kind     string        `json:"kind"`
 	Name     string        `json:"name"`
 	OK       bool          `json:"ok"`
+	InARow   int           `json:"inARow,omitzero"` // the last so many runs of it were as wanted
 	Ended    time.Duration `json:"ended,omitzero"`  // the longest from a signal to the end; 0: nothing was interrupted
 	Status   time.Duration `json:"status,omitzero"` // the longest status
 	Start    time.Duration `json:"start,omitzero"`  // the start that came after it
@@ -49,12 +51,14 @@ func (r *outcomes) add(row outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row.Dory, row.Day, row.Computer = doryVersion(), time.Now().UTC().Format(time.DateOnly), computer()
-	same := func(o outcome) bool { return o.Kind == row.Kind && o.Name == row.Name }
-	if i := slices.IndexFunc(r.rows, same); i >= 0 {
-		r.rows[i] = row
-	} else {
-		r.rows = append(r.rows, row)
+	i := r.index(row.Kind, row.Name)
+	if i < 0 {
+		i, r.rows = len(r.rows), append(r.rows, outcome{})
 	}
+	if row.OK {
+		row.InARow = r.rows[i].InARow + 1
+	}
+	r.rows[i] = row
 	if os.Getenv(torture) == "" {
 		return
 	}
@@ -63,9 +67,21 @@ func (r *outcomes) add(row outcome) {
 	}
 }
 
-// load takes in what earlier runs found, unless this one does everything anew.
+func (r *outcomes) index(kind, name string) int {
+	return slices.IndexFunc(r.rows, func(o outcome) bool { return o.Kind == kind && o.Name == name })
+}
+
+// inARow is how many of a trial's last runs were as wanted.
+func (r *outcomes) inARow(kind, name string) int {
+	if i := r.index(kind, name); i >= 0 {
+		return r.rows[i].InARow
+	}
+	return 0
+}
+
+// load takes in what earlier runs found.
 func (r *outcomes) load() error {
-	if pattern := os.Getenv(torture); pattern == "" || pattern == "all" {
+	if os.Getenv(torture) == "" {
 		return nil
 	}
 	text, err := os.ReadFile(reliabilityRows)
@@ -86,9 +102,9 @@ func (r *outcomes) summary() string {
 		}
 	}
 	var table strings.Builder
-	fmt.Fprintln(&table, "| what goes wrong | cases | as wanted | longest end after Ctrl-C | longest status | longest start |\n|---|---|---|---|---|---|")
+	fmt.Fprintln(&table, "| what goes wrong | cases | as wanted | runs in a row | longest end after Ctrl-C | longest status | longest start |\n|---|---|---|---|---|---|---|")
 	for _, kind := range append(kinds, "all") {
-		cases, good, most := 0, 0, outcome{}
+		cases, good, inARow, most := 0, 0, math.MaxInt, outcome{}
 		for _, row := range r.rows {
 			if row.Kind != kind && kind != "all" {
 				continue
@@ -97,9 +113,10 @@ func (r *outcomes) summary() string {
 			if row.OK {
 				good++
 			}
+			inARow = min(inARow, row.InARow)
 			most.Ended, most.Status, most.Start = max(most.Ended, row.Ended), max(most.Status, row.Status), max(most.Start, row.Start)
 		}
-		fmt.Fprintf(&table, "| %s | %d | %d | %s | %s | %s |\n", kind, cases, good, seconds(most.Ended), seconds(most.Status), seconds(most.Start))
+		fmt.Fprintf(&table, "| %s | %d | %d | %d | %s | %s | %s |\n", kind, cases, good, inARow, seconds(most.Ended), seconds(most.Status), seconds(most.Start))
 	}
 	return table.String()
 }
@@ -123,7 +140,8 @@ What goes wrong on purpose, and what dory makes of it: tables that ` + "`make to
 ` + "`dory status`" + ` answers within 3 s and tells the truth, ` + "`dory start`" + ` succeeds or says exactly why not, ` + "`dory delete`" + `
 succeeds, and nothing of the cluster is left: no process, and so no port, no file, no mount, no entry in the kubeconfig. Ctrl-C
 ends every verb within 2 s, with exit code 2. On a loaded machine the test forgives as much again; the figures are what was
-measured. ` + "`make torture TORTURE=PATTERN`" + ` runs the cases that match and renews their rows, and ` + "`make test`" + ` runs some of all.
+measured. ` + "`make torture TORTURE=PATTERN`" + ` runs the cases that match and renews their rows; those that were as wanted the fewest
+times in a row come first, so a run that is cut short is continued by the next. ` + "`make test`" + ` runs some of all.
 
 `
 
@@ -142,9 +160,12 @@ func (r *outcomes) write() error {
 		if start == "" {
 			start = fmt.Sprintf("exit %d, %s", row.Code, seconds(row.Start))
 		}
-		result := "as wanted"
-		if !row.OK {
-			result = "**not as wanted**"
+		result := "**not as wanted**"
+		switch {
+		case row.OK && row.InARow > 1:
+			result = fmt.Sprintf("as wanted, %d times in a row", row.InARow)
+		case row.OK:
+			result = "as wanted"
 		}
 		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s |\n", row.Kind, row.Name, seconds(row.Ended), seconds(row.Status), start, result)
 	}

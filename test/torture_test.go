@@ -78,11 +78,9 @@ func allTrials() []trial {
 		guestTroubles(), races())
 }
 
+// chosen are the trials to be run, first those that were as wanted the fewest times in a row.
 func chosen(t *testing.T, all []trial) (some []trial) {
 	pattern := os.Getenv(torture)
-	if pattern == "all" {
-		return all
-	}
 	if pattern == "" {
 		all = slices.DeleteFunc(all, func(t trial) bool { return t.long })
 		for i := 0; i < len(all); i += tortureStep {
@@ -94,7 +92,11 @@ func chosen(t *testing.T, all []trial) (some []trial) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(all, func(t trial) bool { return !matches.MatchString(t.kind + "/" + t.name) })
+	if pattern != "all" {
+		all = slices.DeleteFunc(all, func(t trial) bool { return !matches.MatchString(t.kind + "/" + t.name) })
+	}
+	slices.SortStableFunc(all, func(a, b trial) int { return report.inARow(a.kind, a.name) - report.inARow(b.kind, b.name) })
+	return all
 }
 
 // Limits of the contract, 3 s for a status and 2 s for an interruption, with as much again for a machine that has other
