@@ -15,7 +15,6 @@ import (
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/kubeconfig"
 	"github.com/dorykube/dory/internal/sshrun"
-	"github.com/dorykube/dory/provision/pki"
 )
 
 // loginLimit is how long a machine that runs may take to let somebody in.
@@ -141,9 +140,9 @@ func (m *Manager) UpdateContext(ctx context.Context, name string) (changed bool,
 	}
 	server := "https://" + apiAddress(status, h.record.Machine)
 	changed = kubeconfig.Check(name, server) != nil
-	authority, err := pki.Open(h.files.path(pkiDir))
+	authority, err := h.openAuthority()
 	if err != nil {
-		return false, fail.Wrap(fail.RecordCorrupt, err, "read the cluster's certificate authorities")
+		return false, err
 	}
 	_, options := Defaults()
 	s := &start{held: h, options: options, before: h.record, status: status}

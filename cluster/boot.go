@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dorykube/dory/drivers"
@@ -35,17 +37,15 @@ func (s *start) makeMachine(ctx context.Context) error {
 	})
 }
 
-// boot starts the machine and logs in as soon as its SSH server speaks. Meanwhile the cluster's authorities are made.
+// boot starts the machine and logs in as soon as its SSH server speaks. Meanwhile a new cluster's authorities are made.
 func (s *start) boot(ctx context.Context) (node Node, authority *pki.Authority, err error) {
-	type opened struct {
-		authority *pki.Authority
-		err       error
+	open := sync.OnceValues(s.openAuthority)
+	if s.record.Phase == Made { // that a file of them is damaged is said before the machine is touched
+		if _, err := open(); err != nil {
+			return nil, nil, err
+		}
 	}
-	made := make(chan opened, 1)
-	go func() {
-		a, err := pki.Open(s.files.path(pkiDir))
-		made <- opened{a, err}
-	}()
+	go open()
 	err = progress.Do(ctx, bootStep, func(ctx context.Context) (string, error) {
 		if s.status, err = s.driver.Start(ctx, s.record.Machine); err != nil {
 			return "", err
@@ -68,14 +68,21 @@ func (s *start) boot(ctx context.Context) (node Node, authority *pki.Authority, 
 		}
 		return s.status.AccelReason, nil
 	})
-	pki := <-made
-	if err == nil && pki.err != nil {
-		err = fail.Wrap(fail.RecordCorrupt, pki.err, "read the cluster's certificate authorities")
-	}
+	authority, damaged := open()
+	err = cmp.Or(err, damaged)
 	if err != nil && node != nil {
 		node.Close()
 	}
-	return node, pki.authority, err
+	return node, authority, err
+}
+
+// openAuthority reads the cluster's certificate authorities, and makes those that there are not.
+func (h *held) openAuthority() (*pki.Authority, error) {
+	authority, err := pki.Open(h.files.path(pkiDir))
+	if err != nil {
+		err = fail.Wrap(fail.RecordCorrupt, err, "read the cluster's certificate authorities")
+	}
+	return authority, err
 }
 
 // rememberPorts makes the ports that the driver chose a wish for the next time.

@@ -82,7 +82,7 @@ func (s *start) fork(ctx context.Context, template *Template) (*pki.Authority, e
 		return nil, err
 	}
 	made := make(chan newIdentity, 1)
-	go func() { made <- makeIdentity(s.files.path(pkiDir), s.record.Machine.AuthorizedKey, s.name) }()
+	go func() { made <- s.makeIdentity() }()
 	var node Node
 	err := progress.Do(ctx, forkStep, func(ctx context.Context) (result string, err error) {
 		node, err = s.forkMachine(ctx, template)
@@ -143,10 +143,9 @@ type newIdentity struct {
 	err       error
 }
 
-func makeIdentity(dir, authorizedKey, hostname string) (id newIdentity) {
-	id.Hostname, id.AuthorizedKey = hostname, authorizedKey
-	if id.authority, id.err = pki.Open(dir); id.err != nil {
-		id.err = fail.Wrap(fail.RecordCorrupt, id.err, "read the cluster's certificate authorities")
+func (h *held) makeIdentity() (id newIdentity) {
+	id.Hostname, id.AuthorizedKey = h.name, h.record.Machine.AuthorizedKey
+	if id.authority, id.err = h.openAuthority(); id.err != nil {
 		return id
 	}
 	id.HostKey, id.HostKeyPublic, id.err = sshrun.NewKey()

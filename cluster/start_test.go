@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,24 @@ func TestStoppedAndKilledMachinesAreBootedAgain(t *testing.T) {
 }
 
 // TestLostMachineIsNotMadeAnew takes the machine of a cluster away that may hold a user's data.
+func TestDamagedAuthorityIsSaidBeforeTheMachineStarts(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.manager().Stop(context.Background(), "dory", StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.manager().files("dory").path(pkiDir), "front-proxy-ca.key"), []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := w.count("start")
+	if err := w.start(); !fail.Is(err, fail.RecordCorrupt) || w.count("start") != before {
+		t.Errorf("%v; the machine was started %d times more", err, w.count("start")-before)
+	}
+	w.deleted()
+}
+
 func TestLostMachineIsNotMadeAnew(t *testing.T) {
 	w := newWorld(t)
 	if err := w.start(); err != nil {
