@@ -139,8 +139,14 @@ func damages() (all []trial) {
 	add("a file of a running cluster is damaged", running, files, allDamages)
 	add("a file of a saved cluster is damaged", saved, append(files, "machine/saved.json", "machine/saved.state", "machine/saved.memory", "machine/data.qcow2"), allDamages[1:3])
 	for _, damage := range allDamages {
+		var whole []byte
 		all = append(all, trial{kind: "the kubeconfig is damaged", name: damage.name, ready: running, refused: []int{38}, strike: func(c *victim) {
+			whole, _ = os.ReadFile(c.kubeconfig())
 			if err := damage.to(c.kubeconfig()); err != nil {
+				c.t.Fatal(err)
+			}
+		}, mend: func(c *victim) { // with the entries of a cluster that is deleted by then: nobody can take them out of the damaged file
+			if err := os.WriteFile(c.kubeconfig(), whole, 0o600); err != nil {
 				c.t.Fatal(err)
 			}
 		}})
