@@ -207,9 +207,37 @@ func startUnits(units ...string) func(*node, context.Context) (string, error) {
 	}
 }
 
+// An API server that is not ready after so long is looked at, and hangs if it does not even show its certificate in time: it
+// has told systemd that it listens, and under emulation on a busy computer that takes seconds.
+const (
+	hangsAfter       = time.Minute
+	certificateLimit = 30 * time.Second
+)
+
 // awaitAPIServer waits for the health that comes long after listening: every API is there, and so are RBAC's own rules.
 func (n *node) awaitAPIServer(ctx context.Context) (string, error) {
-	return n.settings.KubernetesVersion, n.within(ctx, n.api.WaitReady)
+	return n.settings.KubernetesVersion, n.within(ctx, func(ctx context.Context) error {
+		soon, cancel := context.WithTimeout(ctx, hangsAfter)
+		defer cancel()
+		if err := n.api.WaitReady(soon); err == nil || ctx.Err() != nil {
+			return err
+		}
+		if err := n.endHungAPIServer(ctx); err != nil {
+			return err
+		}
+		return n.api.WaitReady(ctx)
+	})
+}
+
+// endHungAPIServer ends an API server that answers nothing, for systemd to start it again. (The kubelet has systemd's watchdog.)
+func (n *node) endHungAPIServer(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, certificateLimit)
+	defer cancel()
+	if _, err := n.api.Certificate(limited); err == nil || limited.Err() == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	progress.From(ctx).Warn("the API server listens and answers nothing: it is ended, and starts again")
+	return command(ctx, n, "end the API server", "systemctl kill -s KILL kube-apiserver; systemctl start kube-apiserver")
 }
 
 func (n *node) apply(ctx context.Context) (string, error) {

@@ -21,8 +21,9 @@ func guestTroubles() []trial {
 
 // componentsAway stop one component each, or let it hang. A start repairs it.
 func componentsAway() (all []trial) {
+	ready := running
 	add := func(name string, says []string, command string) {
-		all = append(all, trial{kind: "a component is away", name: name, ready: running, says: says, strike: func(c *victim) { c.in(c.name, command) }})
+		all = append(all, trial{kind: "a component is away", name: name, ready: ready, says: says, strike: func(c *victim) { c.in(c.name, command) }})
 	}
 	for _, unit := range []string{"etcd", "containerd", "kube-proxy", "kube-scheduler", "kube-controller-manager"} {
 		add(unit, nil, "systemctl stop "+unit)
@@ -30,6 +31,11 @@ func componentsAway() (all []trial) {
 	add("kube-apiserver", []string{"host: Running", "apiserver: Stopped"}, "systemctl stop kube-apiserver")
 	add("kube-apiserver, for good", []string{"apiserver: Stopped"}, "systemctl mask --runtime --now kube-apiserver; systemctl unmask --runtime kube-apiserver")
 	add("kube-apiserver hangs", []string{"host: Running", "apiserver: Unknown"}, "systemctl kill -s STOP kube-apiserver")
+	// Half a minute after a fork its kubelet is started again anyhow.
+	ready = func(c *victim) {
+		running(c)
+		c.in(c.name, "while systemctl is-active -q dory-renewal; do sleep 1; done")
+	}
 	add("kubelet", []string{"apiserver: Running", "kubelet: Stopped"}, "systemctl stop kubelet")
 	add("kubelet hangs", []string{"apiserver: Running", "kubelet: Stopped"}, "systemctl kill -s STOP kubelet")
 	return all
