@@ -126,7 +126,7 @@ func (n *node) putFiles(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if has == stamp && !due {
-		return "unchanged", command(ctx, n, "mount the bundle", "systemctl start dory-bundle")
+		return "unchanged", command(ctx, n, "mount the bundle", startScript("dory-bundle"))
 	}
 	files, links := append(static, secrets...), append(unitLinks(static, n.settings.Borrowed), toolLinks()...)
 	tar, err := archive(files, links)
@@ -195,12 +195,14 @@ sync -f $(dirname $stamp)
 echo %s >$stamp
 `
 
-// startUnits starts systemd units. One that does not come up is a failure with its journal as evidence.
+// startScript starts systemd units. One that does not come up is a failure with its journal as evidence.
+func startScript(units ...string) string {
+	return fmt.Sprintf("systemctl start %s || { code=$?; for u in %[1]s; do systemctl is-active -q $u || journalctl -u $u -n 30 --no-pager -o cat >&2; done; exit $code; }", strings.Join(units, " "))
+}
+
 func startUnits(units ...string) func(*node, context.Context) (string, error) {
 	return func(n *node, ctx context.Context) (string, error) {
-		list := strings.Join(units, " ")
-		script := fmt.Sprintf("systemctl start %s || { code=$?; for u in %[1]s; do systemctl is-active -q $u || journalctl -u $u -n 30 --no-pager -o cat >&2; done; exit $code; }", list)
-		if err := n.Run(ctx, Cmd{Shell: script}); err != nil {
+		if err := n.Run(ctx, Cmd{Shell: startScript(units...)}); err != nil {
 			return "", guestError(fail.ControlPlaneFailed, err, "start %s on the node", strings.Join(units, ", "))
 		}
 		return "", nil

@@ -127,7 +127,7 @@ func damages() (all []trial) {
 	add := func(kind string, ready func(*victim), files []string, damages []damage) {
 		for _, file := range files {
 			for _, damage := range damages {
-				all = append(all, trial{kind: kind, name: file + " is " + damage.name, ready: ready, refused: []int{18, 38, 50, 82}, strike: func(c *victim) {
+				all = append(all, trial{kind: kind, name: file + " is " + damage.name, ready: ready, refused: []int{18, 38, 50, 80, 82}, strike: func(c *victim) {
 					err := damage.to(filepath.Join(c.home, "state", "clusters", c.name, file))
 					if err != nil && !os.IsNotExist(err) { // not every state has every file
 						c.t.Fatal(err)
