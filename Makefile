@@ -11,7 +11,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GO      := CGO_ENABLED=0 go
 # Real VMs under emulation on a loaded machine: generous, and one limit for all of them.
 VM_TEST_TIMEOUT ?= $(if $(SHORT),80m,6h)
-# What 'make test' leaves to 'make test-all', so that it ends within an hour also where it has to build everything first.
+# What 'make test' leaves to 'make test-all', so that with built artifacts it ends within an hour on a slow machine too.
 SHORT ?= -short
 # The figures that are published; another file keeps them.
 BENCH_JSON ?= docs/bench.json
