@@ -160,10 +160,11 @@ func TestUpgradeWhoseRecordWasNotWrittenGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.WriteFile(kubeconfig, []byte("{"), 0o600)
+	w.on["provision"] = func() error { return os.WriteFile(kubeconfig, []byte("{"), 0o600) } // which is written last
 	if err := w.start("kubernetes-version=v1.37"); !fail.Is(err, fail.KubeconfigBad) {
 		t.Error(err)
 	}
+	delete(w.on, "provision")
 	if r := w.record(); r.Upgrading != "v1.37.2" {
 		t.Errorf("%+v", r)
 	}

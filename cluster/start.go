@@ -111,6 +111,9 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	if plan.Action == Create {
 		return s, h.checkContext(ctx)
 	}
+	if err := kubeconfig.Readable(kubeconfig.Files()...); err != nil { // it is written last
+		return nil, err
+	}
 	copied := *before
 	h.record = &copied
 	h.openLog("start")

@@ -116,22 +116,30 @@ func TestStoppedAndKilledMachinesAreBootedAgain(t *testing.T) {
 }
 
 // TestLostMachineIsNotMadeAnew takes the machine of a cluster away that may hold a user's data.
-func TestDamagedAuthorityIsSaidBeforeTheMachineStarts(t *testing.T) {
-	w := newWorld(t)
-	if err := w.start(); err != nil {
-		t.Fatal(err)
+func TestDamagedFilesAreSaidBeforeTheMachineStarts(t *testing.T) {
+	for file, kind := range map[string]fail.Kind{"authority": fail.RecordCorrupt, "kubeconfig": fail.KubeconfigBad} {
+		t.Run(file, func(t *testing.T) {
+			w := newWorld(t)
+			if err := w.start(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.manager().Stop(context.Background(), "dory", StopOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			paths := map[string]string{
+				"authority":  filepath.Join(w.manager().files("dory").path(pkiDir), "front-proxy-ca.key"),
+				"kubeconfig": os.Getenv("KUBECONFIG"),
+			}
+			if err := os.WriteFile(paths[file], []byte("\x00"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := w.count("start")
+			if err := w.start(); !fail.Is(err, kind) || w.count("start") != before {
+				t.Errorf("%v; the machine was started %d times more", err, w.count("start")-before)
+			}
+			w.deleted()
+		})
 	}
-	if _, err := w.manager().Stop(context.Background(), "dory", StopOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(w.manager().files("dory").path(pkiDir), "front-proxy-ca.key"), []byte("no key"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	before := w.count("start")
-	if err := w.start(); !fail.Is(err, fail.RecordCorrupt) || w.count("start") != before {
-		t.Errorf("%v; the machine was started %d times more", err, w.count("start")-before)
-	}
-	w.deleted()
 }
 
 func TestLostMachineIsNotMadeAnew(t *testing.T) {
