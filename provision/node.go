@@ -231,7 +231,8 @@ func (n *node) awaitAPIServer(ctx context.Context) (string, error) {
 	})
 }
 
-// endHungAPIServer ends an API server that answers nothing, for systemd to start it again. (The kubelet has systemd's watchdog.)
+// endHungAPIServer ends an API server that answers nothing, and starts another. (The kubelet has systemd's watchdog.) What has
+// waited for it meanwhile stops too, and is started by the steps that follow: all at once kept an emulated one from getting up.
 func (n *node) endHungAPIServer(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, certificateLimit)
 	defer cancel()
@@ -239,7 +240,7 @@ func (n *node) endHungAPIServer(ctx context.Context) error {
 		return ctx.Err()
 	}
 	progress.From(ctx).Warn("the API server listens and answers nothing: it is ended, and starts again")
-	return command(ctx, n, "end the API server", "systemctl kill -s KILL kube-apiserver; systemctl start kube-apiserver")
+	return command(ctx, n, "end the API server", "systemctl stop kube-controller-manager kube-scheduler kube-proxy; systemctl kill -s KILL kube-apiserver; systemctl restart kube-apiserver")
 }
 
 func (n *node) apply(ctx context.Context) (string, error) {
