@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -30,6 +31,7 @@ type world struct {
 	mu     sync.Mutex
 	calls  []string
 	behind time.Duration // the machines' clock
+	silent bool          // the kubelets have not been heard of for a while
 	// certificate is what API servers show, PEM; nil: a new one.
 	certificate []byte
 	on          map[string]func() error // by the call's name: runs in place of what would be done
@@ -229,5 +231,9 @@ func (a fakeAPI) DeleteEvents(context.Context) error   { return nil }
 func (a fakeAPI) WaitReady(context.Context) error      { return nil }
 func (a fakeAPI) Wait(context.Context, []string) error { return a.w.call("wait") }
 func (a fakeAPI) Get(context.Context, string) (string, error) {
-	return `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, a.w.call("get")
+	ready := "True"
+	if a.w.silent {
+		ready = "Unknown"
+	}
+	return fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q}]}}`, ready), a.w.call("get")
 }

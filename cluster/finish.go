@@ -43,6 +43,9 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 	if holds() != nil || s.certificatesDue(limited, client) {
 		return nil
 	}
+	if kubelet, _ := kubeletState(limited, client); kubelet == string(drivers.Stopped) { // pods that were ready are called ready still
+		return nil
+	}
 	if skew := clockSkew(limited, client); skew != 0 {
 		progress.From(ctx).Info(describeSkew(skew) + ", and is set")
 		s.mendClock(ctx, s.name)

@@ -32,15 +32,19 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	if err != nil || !started.Nothing || !started.Current {
 		t.Errorf("%+v, %v", started, err)
 	}
-	if again := strings.Join(w.calls[before:], " "); again != "status wait" {
+	if again := strings.Join(w.calls[before:], " "); again != "status wait get" {
 		t.Errorf("a second start does %s", again)
 	}
 	w.behind, before = time.Hour, len(w.calls)
 	if err := w.start(); err != nil {
 		t.Error(err)
 	}
-	if again := strings.Join(w.calls[before:], " "); again != "status wait status dial" {
+	if again := strings.Join(w.calls[before:], " "); again != "status wait get status dial" {
 		t.Errorf("with a wrong clock a second start does %s", again)
+	}
+	w.silent, before = true, w.count("provision")
+	if err := w.start(); err != nil || w.count("provision") != before+1 {
+		t.Errorf("with a kubelet that is silent: %v", err)
 	}
 	for _, path := range w.left() {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {

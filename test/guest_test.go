@@ -23,7 +23,8 @@ func guestTroubles() []trial {
 func componentsAway() (all []trial) {
 	ready := running
 	add := func(name string, says []string, command string) {
-		all = append(all, trial{kind: "a component is away", name: name, ready: ready, says: says, strike: func(c *victim) { c.in(c.name, command) }})
+		all = append(all, trial{kind: "a component is away", name: name, ready: ready, says: says, strike: func(c *victim) { c.in(c.name, command) },
+			after: func(c *victim) { c.tells([]string{"kubelet: Running", "apiserver: Running"}) }})
 	}
 	for _, unit := range []string{"etcd", "containerd", "kube-proxy", "kube-scheduler", "kube-controller-manager"} {
 		add(unit, nil, "systemctl stop "+unit)

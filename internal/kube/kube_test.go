@@ -101,6 +101,25 @@ func TestWaitTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// A node that is there, but whose kubelet has not been heard of for a while, is waited for.
+func TestWaitNodeWaitsForTheKubelet(t *testing.T) {
+	c := client(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.URL.Path == "/readyz":
+		case r.URL.Query().Get("watch") == "":
+			fmt.Fprintf(w, `{"apiVersion":"v1","kind":"NodeList","metadata":{"resourceVersion":"1"},"items":[%s]}`, node("Unknown"))
+		default:
+			<-r.Context().Done()
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := c.WaitNode(ctx, "n"); err == nil || !strings.Contains(err.Error(), "stopped reporting") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestApplySendsNamespacesFirst(t *testing.T) {
 	var (
 		mu    sync.Mutex

@@ -90,11 +90,15 @@ func (c *Cluster) Holds(ctx context.Context, names []string) error {
 	return group.Wait()
 }
 
-// WaitNode returns when a node of that name has registered.
+// WaitNode returns when a node of that name has registered, and its kubelet reports.
 func (c *Cluster) WaitNode(ctx context.Context, name string) error {
 	return c.until(ctx, "node "+name, condition{resource: nodes, missing: func(objects map[string]*unstructured.Unstructured) string {
-		if _, ok := objects["/"+name]; !ok {
+		node, ok := objects["/"+name]
+		if !ok {
 			return "no node of that name has registered"
+		}
+		if ready, _ := statusCondition(node, "Ready"); ready == "Unknown" {
+			return "its kubelet has stopped reporting"
 		}
 		return ""
 	}})
