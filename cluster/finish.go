@@ -16,22 +16,22 @@ import (
 	"github.com/dorykube/dory/provision/pki"
 )
 
-// nothingToDo returns the summary if the cluster is all that is wished already: it runs, nothing is to be changed, and
-// what is waited for holds. Otherwise nil.
-func (s *start) nothingToDo(ctx context.Context) *Started {
+// asWished reports whether the cluster is all that is wished already: it runs, nothing is to be changed, and what is waited
+// for holds.
+func (s *start) asWished(ctx context.Context) bool {
 	if s.plan.Action != Keep || s.status.State != drivers.Running {
-		return nil
+		return false
 	}
 	if key, err := provisionKey(s.record.Settings); err != nil || key != s.record.Provisioned {
-		return nil
+		return false
 	}
 	client, err := s.client(s.apiAddress())
 	if err != nil {
-		return nil
+		return false
 	}
 	wait, err := kube.ParseWait(s.options.Wait)
 	if err != nil {
-		return nil
+		return false
 	}
 	// Not longer than it is worth: whatever does not hold soon is the long way's to look into.
 	limited, cancel := context.WithTimeout(ctx, quickLook)
@@ -41,15 +41,32 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 		holds = func() error { return client.Ready(limited) }
 	}
 	if holds() != nil || s.certificatesDue(limited, client) {
-		return nil
+		return false
 	}
 	if kubelet, _ := kubeletState(limited, client); kubelet == string(drivers.Stopped) { // pods that were ready are called ready still
-		return nil
+		return false
 	}
 	if skew := clockSkew(limited, client); skew != 0 {
 		progress.From(ctx).Info(describeSkew(skew) + ", and is set")
 		s.mendClock(ctx, s.name)
 	}
+	return true
+}
+
+// wayIn sees to it that the kubeconfig leads to a cluster that is as wished.
+func (s *start) wayIn(ctx context.Context) (*Started, error) {
+	if done := s.nothingToDo(ctx); done != nil {
+		return done, nil
+	}
+	authority, err := s.openAuthority()
+	if err != nil {
+		return nil, err
+	}
+	return s.finish(ctx, authority)
+}
+
+// nothingToDo returns the summary if the kubeconfig is as wished too, otherwise nil.
+func (s *start) nothingToDo(ctx context.Context) *Started {
 	started := s.summary()
 	started.Nothing = true
 	_, certs := s.plan.Sources["embed-certs"] // who says how they are wanted gets them written anew
@@ -57,6 +74,7 @@ func (s *start) nothingToDo(ctx context.Context) *Started {
 		return nil
 	}
 	started.Current = !s.options.KeepContext
+	var err error
 	if started.Kubeconfig, err = kubeconfig.Use(s.name, started.Current); err != nil {
 		return nil
 	}

@@ -147,8 +147,8 @@ func (h *held) checkContext(ctx context.Context) error {
 
 // run is the way of a start.
 func (s *start) run(ctx context.Context) (*Started, error) {
-	if done := s.nothingToDo(ctx); done != nil {
-		return done, nil
+	if s.asWished(ctx) {
+		return s.wayIn(ctx)
 	}
 	s.announce(ctx)
 	if err := s.prepare(ctx); err != nil {

@@ -42,6 +42,16 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	if again := strings.Join(w.calls[before:], " "); again != "status wait get status dial" {
 		t.Errorf("with a wrong clock a second start does %s", again)
 	}
+	w.behind, before = 0, len(w.calls)
+	if err := os.Remove(os.Getenv("KUBECONFIG")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.start(); err != nil || kubeconfig.Check("dory", "https://127.0.0.1:30001") != nil {
+		t.Errorf("without a kubeconfig: %v", err)
+	}
+	if again := strings.Join(w.calls[before:], " "); again != "status wait get" {
+		t.Errorf("without a kubeconfig a start does %s", again)
+	}
 	w.silent, before = true, w.count("provision")
 	if err := w.start(); err != nil || w.count("provision") != before+1 {
 		t.Errorf("with a kubelet that is silent: %v", err)
