@@ -200,12 +200,22 @@ func startScript(units ...string) string {
 	return fmt.Sprintf("systemctl start %s || { code=$?; for u in %[1]s; do systemctl is-active -q $u || journalctl -u $u -n 30 --no-pager -o cat >&2; done; exit $code; }", strings.Join(units, " "))
 }
 
+// startUnits starts systemd units, as long as the user is willing to wait: systemd itself is patient.
 func startUnits(units ...string) func(*node, context.Context) (string, error) {
 	return func(n *node, ctx context.Context) (string, error) {
-		if err := n.Run(ctx, Cmd{Shell: startScript(units...)}); err != nil {
-			return "", guestError(fail.ControlPlaneFailed, err, "start %s on the node", strings.Join(units, ", "))
+		patient, cancel := context.WithTimeout(ctx, n.timeout)
+		defer cancel()
+		err := n.Run(patient, Cmd{Shell: startScript(units...)})
+		switch {
+		case err == nil:
+			return "", nil
+		case patient.Err() != nil && ctx.Err() == nil:
+			var journal bytes.Buffer
+			n.Run(ctx, Cmd{Shell: "journalctl -n 30 --no-pager -o cat -u " + strings.Join(units, " -u "), Stdout: &journal})
+			return "", fail.Wrap(fail.ControlPlaneWait, err, "start %s within %s", strings.Join(units, ", "), n.timeout).
+				WithEvidence(strings.TrimSpace(journal.String()))
 		}
-		return "", nil
+		return "", guestError(fail.ControlPlaneFailed, err, "start %s on the node", strings.Join(units, ", "))
 	}
 }
 
@@ -234,9 +244,9 @@ func (n *node) awaitAPIServer(ctx context.Context) (string, error) {
 // endHungAPIServer ends an API server that answers nothing, and starts another. (The kubelet has systemd's watchdog.) What has
 // waited for it meanwhile stops too, and is started by the steps that follow: all at once kept an emulated one from getting up.
 func (n *node) endHungAPIServer(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, certificateLimit)
+	soon, cancel := context.WithTimeout(ctx, certificateLimit)
 	defer cancel()
-	if _, err := n.api.Certificate(limited); err == nil || limited.Err() == nil || ctx.Err() != nil {
+	if _, err := n.api.Certificate(soon); err == nil || soon.Err() == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	progress.From(ctx).Warn("the API server listens and answers nothing: it is ended, and starts again")

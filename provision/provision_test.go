@@ -200,10 +200,11 @@ type machine struct {
 	tar  []byte
 	fail map[string]*ExitError // by a part of the command
 	says map[string]string     // by a part of the command
+	hang string                // a part of the command that never ends
 }
 
 func (m *machine) Run(ctx context.Context, c Cmd) error {
-	if strings.HasSuffix(c.Shell, "/guard") {
+	if strings.HasSuffix(c.Shell, "/guard") || m.hang != "" && strings.Contains(c.Shell, m.hang) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -253,6 +254,20 @@ func TestFailedUnitIsToldInItsOwnWords(t *testing.T) {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s was not sent: %v", want, names)
 		}
+	}
+}
+
+func TestUnitThatNeverComesUp(t *testing.T) {
+	a, err := pki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{hang: "systemctl start kubelet", says: map[string]string{"-u kubelet": "waiting for containerd\n"}}
+	n := &node{Target: Target{Runner: m}, settings: settings(), authority: a, timeout: 100 * time.Millisecond}
+	_, err = startUnits("kubelet")(n, t.Context())
+	var failure *fail.Error
+	if !errors.As(err, &failure) || failure.Kind.ID != fail.ControlPlaneWait.ID || failure.Evidence != "waiting for containerd" {
+		t.Errorf("got %#v", err)
 	}
 }
 
