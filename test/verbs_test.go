@@ -63,6 +63,7 @@ func TestRandomVerbs(t *testing.T) {
 	const kind = "verbs at random"
 	notIfOthersAreChosen(t, kind)
 	d := newForker(t)
+	d.env = append(d.env, "DORY_WAIT_TIMEOUT="+makingLimit) // several guests may boot at once
 	if err := os.WriteFile(d.kubeconfig(), []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func (d *dory) nothingIsLost() {
 	d.kubeconfigHas(names...)
 	d.run(commandLimit, "pause", "--all") // four idle clusters are all that a small computer can bear; those that are stopped refuse it
 	for i, name := range names {
-		d.expect(0, startLimit, "-p", name, "start", "--wait-timeout", "10m")
+		d.expect(0, startLimit, "-p", name, "start")
 		d.kubectlOf(name, "get", "node", "dory")
 		d.kubeconfigHas(names[i:]...)
 		d.must(commandLimit, "delete", "-p", name)
