@@ -129,7 +129,6 @@ func TestStoppedAndKilledMachinesAreBootedAgain(t *testing.T) {
 	}
 }
 
-// TestLostMachineIsNotMadeAnew takes the machine of a cluster away that may hold a user's data.
 func TestDamagedFilesAreSaidBeforeTheMachineStarts(t *testing.T) {
 	for file, kind := range map[string]fail.Kind{"authority": fail.RecordCorrupt, "kubeconfig": fail.KubeconfigBad} {
 		t.Run(file, func(t *testing.T) {
@@ -156,6 +155,7 @@ func TestDamagedFilesAreSaidBeforeTheMachineStarts(t *testing.T) {
 	}
 }
 
+// TestLostMachineIsNotMadeAnew takes the machine of a cluster away that may hold a user's data.
 func TestLostMachineIsNotMadeAnew(t *testing.T) {
 	w := newWorld(t)
 	if err := w.start(); err != nil {
