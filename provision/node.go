@@ -210,13 +210,25 @@ func startUnits(units ...string) func(*node, context.Context) (string, error) {
 		case err == nil:
 			return "", nil
 		case patient.Err() != nil && ctx.Err() == nil:
-			var journal bytes.Buffer
-			n.Run(ctx, Cmd{Shell: "journalctl -n 30 --no-pager -o cat -u " + strings.Join(units, " -u "), Stdout: &journal})
 			return "", fail.Wrap(fail.ControlPlaneWait, err, "start %s within %s", strings.Join(units, ", "), n.timeout).
-				WithEvidence(strings.TrimSpace(journal.String()))
+				WithEvidence(n.journal(ctx, units))
 		}
 		return "", guestError(fail.ControlPlaneFailed, err, "start %s on the node", strings.Join(units, ", "))
 	}
+}
+
+// journalLimit is how long the evidence may take of a machine that may hang altogether.
+const journalLimit = 10 * time.Second
+
+// journal is the end of what units wrote, or empty.
+func (n *node) journal(ctx context.Context, units []string) string {
+	ctx, cancel := context.WithTimeout(ctx, journalLimit)
+	defer cancel()
+	var text bytes.Buffer
+	if err := n.Run(ctx, Cmd{Shell: "journalctl -n 30 --no-pager -o cat -u " + strings.Join(units, " -u "), Stdout: &text}); err != nil {
+		return ""
+	}
+	return strings.TrimSpace(text.String())
 }
 
 // An API server that is not ready after so long is looked at, and hangs if it does not even show its certificate in time: it
