@@ -7,9 +7,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
+	"github.com/dorykube/dory/bundle/components/kubernetes/called"
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
 	"k8s.io/component-base/logs"
@@ -38,7 +37,7 @@ var components = map[string]func() *cobra.Command{
 }
 
 func main() {
-	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
+	name := called.Name
 	if name == "kubectl" {
 		runKubectl()
 		return
