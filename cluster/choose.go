@@ -28,7 +28,7 @@ func (s *start) checkDriver(ctx context.Context) error {
 			return errors.Join(ctx.Err(), err)
 		}
 		progress.From(ctx).Info(fmt.Sprintf("driver %s, the first that works here: %s", chosen.Name, chosen.Report.Summary))
-		s.plan.Spec.Driver, report = chosen.Name, chosen.Report
+		s.plan.Spec.Driver, s.driver, report = chosen.Name, chosen.Driver, chosen.Report
 		if chosen.Name != libvirt.Name {
 			s.plan.Spec.LibvirtURI = ""
 		}

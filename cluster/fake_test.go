@@ -71,8 +71,12 @@ func (w *world) entry() registry.Entry {
 	return registry.Entry{Name: "fake", Automatic: true, Capabilities: drivers.Capabilities{OwnsMachines: true}, New: func(registry.Options) drivers.Driver { return fakeDriver{w} }}
 }
 
-func (w *world) ask(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {
-	return []registry.Answer{{Entry: w.entry(), Report: w.entry().New(o).Check(ctx)}}
+// asking asks the one driver that there is.
+func asking(entry registry.Entry) func(context.Context, registry.Options, time.Duration) []registry.Answer {
+	return func(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {
+		driver := entry.New(o)
+		return []registry.Answer{{Entry: entry, Driver: driver, Report: driver.Check(ctx)}}
+	}
 }
 
 // manager is a new process of dory.
@@ -84,7 +88,7 @@ func (w *world) manager() *Manager {
 			}
 			return w.entry(), nil
 		},
-		ask: w.ask, askFirst: w.ask,
+		ask: asking(w.entry()), askFirst: asking(w.entry()),
 		artifacts: func(_ context.Context, _ home.Dirs, version string) (artifacts, error) {
 			return artifacts{image: "image", bundle: "bundle " + version, images: map[string]string{
 				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")
@@ -227,9 +231,10 @@ func (a fakeAPI) Certificate(context.Context) ([]byte, error) {
 	_, cert, _, err := authority.AdminKubeconfigAuth()
 	return cert, err
 }
-func (a fakeAPI) DeleteEvents(context.Context) error   { return nil }
-func (a fakeAPI) WaitReady(context.Context) error      { return nil }
-func (a fakeAPI) Wait(context.Context, []string) error { return a.w.call("wait") }
+func (a fakeAPI) DeleteEvents(context.Context) error    { return nil }
+func (a fakeAPI) WaitReady(context.Context) error       { return nil }
+func (a fakeAPI) Wait(context.Context, []string) error  { return a.w.call("wait") }
+func (a fakeAPI) Holds(context.Context, []string) error { return a.w.call("wait") }
 func (a fakeAPI) Get(context.Context, string) (string, error) {
 	ready := "True"
 	if a.w.silent {

@@ -36,11 +36,7 @@ func (s *start) asWished(ctx context.Context) bool {
 	// Not longer than it is worth: whatever does not hold soon is the long way's to look into.
 	limited, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
-	holds := func() error { return client.Wait(limited, wait) } // which asks the API server for its health first
-	if len(wait) == 0 {
-		holds = func() error { return client.Ready(limited) }
-	}
-	if holds() != nil || s.certificatesDue(limited, client) {
+	if client.Ready(limited) != nil || client.Holds(limited, wait) != nil || s.certificatesDue(limited, client) {
 		return false
 	}
 	if kubelet, _ := kubeletState(limited, client); kubelet == string(drivers.Stopped) { // pods that were ready are called ready still
@@ -105,8 +101,8 @@ func (s *start) nodeIsDue(ctx context.Context) bool {
 }
 
 // quickLook is how long it may take to find that nothing is to be done. On an idle computer it takes 0.1 s, but an emulated
-// guest may have to share its processors.
-const quickLook = 4 * time.Second
+// guest may be as busy as its host. An API server that refuses, or says that it is not ready, is believed at once.
+const quickLook = 15 * time.Second
 
 func (s *start) summary() *Started {
 	return &Started{Name: s.name, Kubernetes: s.record.Settings.KubernetesVersion, Server: "https://" + s.apiAddress()}

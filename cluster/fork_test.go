@@ -54,6 +54,7 @@ func (w *world) forking() *Manager {
 	entry.Capabilities.Fork = true
 	entry.New = func(registry.Options) drivers.Driver { return forkingDriver{fakeDriver{w}} }
 	m.parts.driver = func(string) (registry.Entry, error) { return entry, nil }
+	m.parts.askFirst = asking(entry)
 	m.parts.settle = func(ctx context.Context, _ Node) (string, error) { return "", errors.Join(w.call("settle"), ctx.Err()) }
 	m.parts.renew = func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, id provision.Identity, _ []string, _ time.Duration) error {
 		if id.Hostname == "" || id.AuthorizedKey == "" || len(id.HostKey) == 0 {

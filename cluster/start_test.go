@@ -32,14 +32,14 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	if err != nil || !started.Nothing || !started.Current {
 		t.Errorf("%+v, %v", started, err)
 	}
-	if again := strings.Join(w.calls[before:], " "); again != "status wait get" {
+	if again := strings.Join(w.calls[before:], " "); again != "status ready wait get" {
 		t.Errorf("a second start does %s", again)
 	}
 	w.behind, before = time.Hour, len(w.calls)
 	if err := w.start(); err != nil {
 		t.Error(err)
 	}
-	if again := strings.Join(w.calls[before:], " "); again != "status wait get status dial" {
+	if again := strings.Join(w.calls[before:], " "); again != "status ready wait get status dial" {
 		t.Errorf("with a wrong clock a second start does %s", again)
 	}
 	w.behind, before = 0, len(w.calls)
@@ -49,7 +49,7 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	if err := w.start(); err != nil || kubeconfig.Check("dory", "https://127.0.0.1:30001") != nil {
 		t.Errorf("without a kubeconfig: %v", err)
 	}
-	if again := strings.Join(w.calls[before:], " "); again != "status wait get" {
+	if again := strings.Join(w.calls[before:], " "); again != "status ready wait get" {
 		t.Errorf("without a kubeconfig a start does %s", again)
 	}
 	w.silent, before = true, w.count("provision")

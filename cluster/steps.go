@@ -49,6 +49,7 @@ type api interface {
 	Ready(ctx context.Context) error
 	WaitReady(ctx context.Context) error
 	Wait(ctx context.Context, conditions []string) error
+	Holds(ctx context.Context, conditions []string) error
 	Get(ctx context.Context, path string) (string, error)
 	DeleteEvents(ctx context.Context) error
 	Clock(ctx context.Context) (time.Time, error)

@@ -30,7 +30,7 @@ func TestForks(t *testing.T) {
 		t.Errorf("the second start did not just fork: %s", r.stderr)
 	}
 	for _, profile := range []string{"one", "two"} {
-		d.eventually("status says that "+profile+" runs", time.Minute, func() error { // two guests that have just been forked are busy
+		d.eventually("status says that "+profile+" runs", startLimit, func() error { // two guests that have just been forked are busy
 			if r := d.run(commandLimit, "-p", profile, "status"); r.code != 0 {
 				return fmt.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 			}

@@ -14,6 +14,7 @@ import (
 // Answer is what a driver says when it is asked whether it works on this computer.
 type Answer struct {
 	Entry
+	Driver drivers.Driver // that was asked: what it has found out it need not find out again
 	Report drivers.Report
 }
 
@@ -37,13 +38,13 @@ func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration, e
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	reports := make([]chan drivers.Report, len(entries))
-	for i, e := range entries {
-		reports[i] = make(chan drivers.Report, 1)
-		go func() { reports[i] <- e.New(o).Check(ctx) }()
-	}
 	answers := make([]Answer, len(entries))
 	for i, e := range entries {
-		answers[i].Entry = e
+		reports[i] = make(chan drivers.Report, 1)
+		answers[i].Entry, answers[i].Driver = e, e.New(o)
+		go func(d drivers.Driver) { reports[i] <- d.Check(ctx) }(answers[i].Driver)
+	}
+	for i := range entries {
 		select {
 		case answers[i].Report = <-reports[i]:
 		case <-ctx.Done():
