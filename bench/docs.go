@@ -160,7 +160,7 @@ func ratioTable(all *results) string {
 			}
 		}
 		if r.target > 0 {
-			target = fmt.Sprintf("at least %.0f", r.target)
+			target = fmt.Sprintf("at least %g", r.target)
 		}
 		fmt.Fprintf(&out, "| %s | %s | %s |\n", r.name, text, target)
 	}
@@ -196,6 +196,8 @@ func summary(all *results) string {
 		}
 	}
 	out.WriteString("\n" + ratioTable(all))
+	out.WriteString("\nOthers, as published, on GitHub's runners, with containers and no emulation: different computers, here for the order of\n" +
+		"magnitude.\n\n" + publishedTable())
 	out.WriteString("\n`make bench` measures all of this again, kubeadm on the same VM included. [docs/benchmarks.md](docs/benchmarks.md) has every\n" +
 		"figure, how it was taken, and what others have published of theirs.\n")
 	return out.String()
