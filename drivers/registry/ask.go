@@ -40,9 +40,9 @@ func ask(ctx context.Context, entries []Entry, o Options, limit time.Duration, e
 	reports := make([]chan drivers.Report, len(entries))
 	answers := make([]Answer, len(entries))
 	for i, e := range entries {
-		reports[i] = make(chan drivers.Report, 1)
-		answers[i].Entry, answers[i].Driver = e, e.New(o)
-		go func(d drivers.Driver) { reports[i] <- d.Check(ctx) }(answers[i].Driver)
+		driver := e.New(o)
+		reports[i], answers[i] = make(chan drivers.Report, 1), Answer{Entry: e, Driver: driver}
+		go func() { reports[i] <- driver.Check(ctx) }()
 	}
 	for i := range entries {
 		select {
