@@ -213,6 +213,11 @@ func (r logReporter) StepStarted(s progress.Step) {
 	r.Reporter.StepStarted(s)
 }
 
+func (r logReporter) PartDone(name string, took time.Duration) {
+	r.log.Debug("part done", "part", name, "took", took.String())
+	r.Reporter.PartDone(name, took)
+}
+
 func (r logReporter) Info(message string) {
 	r.log.Info(message)
 	r.Reporter.Info(message)

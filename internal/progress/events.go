@@ -121,6 +121,9 @@ func (e *Events) step(data stepData) {
 	e.write("step", data)
 }
 
+// PartDone is for traces.
+func (e *Events) PartDone(string, time.Duration) {}
+
 // Moved writes how far a transfer has come, unless that was done a moment ago.
 func (e *Events) Moved(s Step, t Transfer) {
 	e.mu.Lock()

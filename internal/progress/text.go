@@ -88,6 +88,9 @@ func (t *Text) StepStarted(s Step) {
 	t.draw()
 }
 
+// PartDone is for traces.
+func (t *Text) PartDone(string, time.Duration) {}
+
 // Moved is shown with the next frame. When all bytes have moved, the step does something else, and its line says so.
 func (t *Text) Moved(s Step, transfer Transfer) {
 	if t.width == nil {

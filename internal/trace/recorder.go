@@ -28,7 +28,15 @@ func (r *Recorder) StepDone(s progress.Step, took time.Duration, result string, 
 	r.Reporter.StepDone(s, took, result, err)
 }
 
-// Spans are the steps that have ended.
+// PartDone keeps a piece of a step.
+func (r *Recorder) PartDone(name string, took time.Duration) {
+	r.mu.Lock()
+	r.spans = append(r.spans, Span{Process: r.Process, Name: name, Begin: time.Now().Add(-took), Took: took})
+	r.mu.Unlock()
+	r.Reporter.PartDone(name, took)
+}
+
+// Spans are the steps that have ended, and their pieces.
 func (r *Recorder) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
