@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -175,7 +174,7 @@ func (c *canaryMemory) store(accel string, v verdict) {
 
 // chooserFor is the chooser for machines that boot the node image.
 func (d *Driver) chooserFor(b *binary, image string) (*chooser, error) {
-	memory, err := newCanaryMemory(filepath.Join(d.options.Cache, "qemu"), b, image)
+	memory, err := newCanaryMemory(d.options.cache(), b, image)
 	if err != nil {
 		return nil, err
 	}

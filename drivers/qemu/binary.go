@@ -31,13 +31,25 @@ type binary struct {
 	MachineTypes []string // versioned q35 types, oldest first
 	Accels       []string // built in, which is not to say that they work: "tcg", "kvm"
 	Sandbox      bool     // it can confine itself with seccomp
+
+	asked bool // by this process
 }
 
 // probeLimit is ample for a process that takes 30 ms.
 const probeLimit = 10 * time.Second
 
-// findBinary finds QEMU and asks it what it can do. named, if not empty, is its path; otherwise it is looked for in PATH.
-func findBinary(ctx context.Context, named string) (*binary, error) {
+// binaryFile keeps what QEMU has answered, until this computer boots anew: to ask it takes as long as a tenth of a fork.
+const binaryFile = "binary.json"
+
+// binaryMemory is the form of binaryFile.
+type binaryMemory struct {
+	HostBoot string `json:"hostBoot"`
+	Binary   binary `json:"binary"`
+}
+
+// findBinary finds QEMU and knows what it can do: it asks, unless the answers are in the directory cache. named, if not empty, is
+// its path; otherwise it is looked for in PATH.
+func findBinary(ctx context.Context, named, cache string) (*binary, error) {
 	path, err := exec.LookPath(program)
 	if named != "" {
 		path, err = exec.LookPath(named)
@@ -61,10 +73,27 @@ func findBinary(ctx context.Context, named string) (*binary, error) {
 		return nil, fail.Wrap(fail.QEMUMissing, err, "find QEMU")
 	}
 	b := &binary{Path: path, Size: info.Size(), Modified: info.ModTime()}
+	known, dir := binaryMemory{}, machineDir(cache)
+	if dir.readJSON(binaryFile, &known) == nil && known.HostBoot == bootID() && known.Binary.isFile(b) {
+		return &known.Binary, nil
+	}
 	if err := b.probe(ctx); err != nil {
 		return nil, err
 	}
+	b.asked = true
 	return b, nil
+}
+
+// remember keeps the answers for the next process. If they cannot be kept, QEMU is asked again.
+func (b *binary) remember(cache string) {
+	if b.asked {
+		machineDir(cache).writeVolatileJSON(binaryFile, binaryMemory{bootID(), *b})
+	}
+}
+
+// isFile reports whether both are the same file, unchanged.
+func (b *binary) isFile(other *binary) bool {
+	return b.Path == other.Path && b.Size == other.Size && b.Modified.Equal(other.Modified)
 }
 
 // identity changes when QEMU is upgraded or replaced.

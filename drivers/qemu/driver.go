@@ -65,12 +65,15 @@ func New(o Options) *Driver {
 	return &Driver{options: o}
 }
 
+// cache is the directory for what is remembered of this computer and its QEMU.
+func (o Options) cache() string { return filepath.Join(o.Cache, "qemu") }
+
 // qemu finds the installed QEMU, once.
 func (d *Driver) qemu(ctx context.Context) (*binary, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.binary == nil {
-		b, err := findBinary(ctx, d.options.Program)
+		b, err := findBinary(ctx, d.options.Program, d.options.cache())
 		if err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/dorykube/dory/iso"
 )
@@ -16,7 +15,7 @@ type Boot struct {
 // takeOutKernel puts the image's kernel and initrd into the cache, where all machines find them. QEMU reads them at its
 // start only: the cache may be deleted under a running machine, and a guest that reboots gets what QEMU has read.
 func (d *Driver) takeOutKernel(image string) (Boot, error) {
-	return d.options.Boot(image, filepath.Join(d.options.Cache, "qemu"))
+	return d.options.Boot(image, d.options.cache())
 }
 
 // bootNodeImage is Options.Boot for real node images.

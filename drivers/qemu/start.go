@@ -92,6 +92,7 @@ func (d *Driver) setup(b *binary, m drivers.Machine, chosen choice) (s setup, er
 	if err != nil {
 		return s, err
 	}
+	b.remember(d.options.cache())
 	s = setup{
 		Machine:     m,
 		MachineType: hardwareOf(m, b).MachineType,

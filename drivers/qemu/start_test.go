@@ -93,6 +93,48 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// What QEMU answers is remembered by a start, and by nothing else, until QEMU is another file.
+func TestQEMUIsAskedOnce(t *testing.T) {
+	d, m := pretender(t, "x")
+	program := filepath.Join(t.TempDir(), "qemu")
+	counter := program + ".asked"
+	script := fmt.Sprintf("#!/bin/sh\necho >> %s\nexec %s \"$@\"\n", counter, os.Args[0])
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.options.Program = program
+	asked := func(do func(*Driver)) int {
+		t.Helper()
+		os.Remove(counter)
+		do(New(d.options))
+		lines, _ := os.ReadFile(counter)
+		return len(lines)
+	}
+	create := func(d *Driver) {
+		if err := d.Create(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := asked(func(d *Driver) { d.Check(t.Context()) }); n != 1 || exists(d.options.Cache) {
+		t.Errorf("a check ran it %d times; it left something: %v", n, exists(d.options.Cache))
+	}
+	if n := asked(create); n != 1 {
+		t.Errorf("after a check it was run %d times", n)
+	}
+	if n := asked(func(d *Driver) { d.Start(t.Context(), m) }); n != 2 {
+		t.Errorf("a start ran it %d times", n)
+	}
+	if n := asked(create); n != 0 {
+		t.Errorf("after a start it was run %d times", n)
+	}
+	if err := os.WriteFile(program, []byte(script+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if n := asked(create); n != 1 {
+		t.Errorf("changed, it was run %d times", n)
+	}
+}
+
 func TestHardwareOutlivesAnUpgrade(t *testing.T) {
 	m := drivers.Machine{Dir: t.TempDir()}
 	dir := machineDir(m.Dir)
