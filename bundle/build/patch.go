@@ -69,6 +69,10 @@ var patches = []patch{
 		"keyBuffer := bytes.Buffer{}\n\tif err := pem.Encode(&keyBuffer, &pem.Block{Type: keyutil.RSAPrivateKeyBlockType, Bytes: x509.MarshalPKCS1PrivateKey(priv)})",
 		"keyDER, err := x509.MarshalECPrivateKey(priv)\n\tif err != nil {\n\t\treturn nil, nil, err\n\t}\n\tkeyBuffer := bytes.Buffer{}\n\t" +
 			"if err := pem.Encode(&keyBuffer, &pem.Block{Type: keyutil.ECPrivateKeyBlockType, Bytes: keyDER})"},
+	// Each work queue has a timer of 500 ms, for the metric of what is not finished: 116 of the 278 times a second that an idle
+	// kube-controller-manager woke up, 64 of the API server's 340, 10 of the kubelet's 60. Nobody looks at it more often than each 10 s.
+	{[]string{"kubernetes"}, "k8s.io/client-go", "util/workqueue/queue.go",
+		"const defaultUnfinishedWorkUpdatePeriod = 500 * time.Millisecond", "const defaultUnfinishedWorkUpdatePeriod = 10 * time.Second"},
 }
 
 // patched returns the go command's flags for a component with patches: a go.mod that replaces the modules by changed copies.
