@@ -2,8 +2,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
-	"os"
 	"strconv"
 	"time"
 
@@ -83,28 +84,34 @@ func (s *start) fork(ctx context.Context, template *Template) (*pki.Authority, e
 	}
 	made := make(chan newIdentity, 1)
 	go func() { made <- s.makeIdentity() }()
-	var node Node
+	var line io.ReadWriteCloser
 	err := progress.Do(ctx, forkStep, func(ctx context.Context) (result string, err error) {
-		node, err = s.forkMachine(ctx, template)
+		line, err = s.forkMachine(ctx, template)
 		return s.status.AccelReason, err
 	})
 	id := <-made
 	if err != nil {
 		return nil, err
 	}
-	defer node.Close()
+	defer line.Close()
 	if id.err != nil {
 		return nil, id.err
 	}
 	err = progress.Do(ctx, renewStep, func(ctx context.Context) (string, error) {
-		return s.name, s.renew(ctx, node, id)
+		err := s.renew(ctx, line, id)
+		if errors.Is(err, provision.ErrSilent) {
+			err = fail.Wrap(fail.TemplateUnusable, err, "renew a fork of the template %s", template.Key[:12]).WithEvidence(s.consoleTail())
+		}
+		return s.name, err
 	})
 	return id.authority, err
 }
 
-func (s *start) forkMachine(ctx context.Context, template *Template) (node Node, err error) {
+// forkMachine returns the line to what waits in the fork for its identity.
+func (s *start) forkMachine(ctx context.Context, template *Template) (line io.ReadWriteCloser, err error) {
 	s.record.Template = template.Key
-	if s.status, err = s.driver.(drivers.Forker).Fork(ctx, s.record.Machine, template.files.path(frozenDir)); err != nil {
+	forker := s.driver.(drivers.Forker)
+	if s.status, err = forker.Fork(ctx, s.record.Machine, template.files.path(frozenDir)); err != nil {
 		return nil, err
 	}
 	template.touch()
@@ -113,27 +120,10 @@ func (s *start) forkMachine(ctx context.Context, template *Template) (node Node,
 	if err := s.saveMachine(); err != nil {
 		return nil, err
 	}
-	frozen, err := template.files.load(NodeName)
-	if err != nil {
-		return nil, templateBroken(err, template)
+	if line, err = forker.Line(ctx, s.record.Machine); err != nil { // then it has ended already
+		err = fail.Wrap(fail.TemplateUnusable, err, "talk to a fork of the template %s", template.Key[:12]).WithEvidence(s.consoleTail())
 	}
-	key, err := os.ReadFile(template.files.path(sshKeyFile))
-	if err != nil {
-		return nil, templateBroken(err, template)
-	}
-	watched, stop := s.watch(ctx)
-	defer stop()
-	limited, cancel := context.WithTimeout(watched, time.Duration(s.options.WaitTimeout))
-	defer cancel()
-	node, err = s.parts.dial(limited, sshrun.Config{Addr: s.status.SSH, User: sshUser, Key: key, HostKey: frozen.HostKey, Up: true})
-	if err != nil {
-		return nil, s.because(ctx, watched, templateBroken(err, template).WithEvidence(s.consoleTail()))
-	}
-	return node, nil
-}
-
-func templateBroken(err error, t *Template) *fail.Error {
-	return fail.Wrap(fail.TemplateUnusable, err, "log in to a fork of the template %s", t.Key[:12])
+	return line, err
 }
 
 // newIdentity is what makes the fork a cluster of its own; made while the fork starts.
@@ -153,15 +143,14 @@ func (h *held) makeIdentity() (id newIdentity) {
 }
 
 // renew gives the fork its identity, and then waits for what the user wants to wait for.
-func (s *start) renew(ctx context.Context, node Node, id newIdentity) error {
+func (s *start) renew(ctx context.Context, line io.ReadWriteCloser, id newIdentity) error {
 	watched, stop := s.watch(ctx)
 	defer stop()
 	wait, err := kube.ParseWait(s.options.Wait)
 	if err != nil {
 		return err
 	}
-	target := provision.Target{Runner: node, API: s.apiAddress()}
-	err = s.parts.renew(watched, target, s.record.Settings, id.authority, id.Identity, wait, time.Duration(s.options.WaitTimeout))
+	err = s.parts.renew(watched, line, s.apiAddress(), s.record.Settings, id.authority, id.Identity, wait, time.Duration(s.options.WaitTimeout))
 	if err != nil {
 		return s.because(ctx, watched, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,17 @@ func (d forkingDriver) Fork(ctx context.Context, m drivers.Machine, frozen strin
 	return d.Status(ctx, m)
 }
 
+func (d forkingDriver) Line(context.Context, drivers.Machine) (io.ReadWriteCloser, error) {
+	return silence{}, d.w.call("line")
+}
+
+// silence is a line at whose other end nobody is.
+type silence struct{}
+
+func (silence) Read([]byte) (int, error)    { return 0, io.EOF }
+func (silence) Write(p []byte) (int, error) { return len(p), nil }
+func (silence) Close() error                { return nil }
+
 // forking is a manager whose driver can fork, in a new process of dory.
 func (w *world) forking() *Manager {
 	m := w.manager()
@@ -56,7 +68,7 @@ func (w *world) forking() *Manager {
 	m.parts.driver = func(string) (registry.Entry, error) { return entry, nil }
 	m.parts.askFirst = asking(entry)
 	m.parts.settle = func(ctx context.Context, _ Node) (string, error) { return "", errors.Join(w.call("settle"), ctx.Err()) }
-	m.parts.renew = func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, id provision.Identity, _ []string, _ time.Duration) error {
+	m.parts.renew = func(ctx context.Context, _ io.ReadWriteCloser, _ string, _ provision.Settings, _ *pki.Authority, id provision.Identity, _ []string, _ time.Duration) error {
 		if id.Hostname == "" || id.AuthorizedKey == "" || len(id.HostKey) == 0 {
 			return errors.New("an identity lacks something")
 		}
@@ -89,8 +101,10 @@ func TestTheFirstStartMakesATemplateAndAllFork(t *testing.T) {
 	if one.Phase != Made || one.Template != templates[0].Key || one.HostKey == two.HostKey || one.Machine.UUID == two.Machine.UUID {
 		t.Errorf("records: %+v, %+v", one, two)
 	}
-	if _, err := os.Stat(templates[0].files.path(pkiDir)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the template keeps its authorities: %v", err)
+	for _, name := range []string{pkiDir, sshKeyFile} {
+		if _, err := os.Stat(templates[0].files.path(name)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the template keeps its %s: %v", name, err)
+		}
 	}
 	// Another configuration, another template; none, on request.
 	if err := errors.Join(w.forkOne("three", "cpus=3"), w.forkOne("four", "no-template=true")); err != nil {
@@ -103,7 +117,7 @@ func TestTheFirstStartMakesATemplateAndAllFork(t *testing.T) {
 
 // Each part of a start in turn is interrupted; the next start makes everything anew, and delete leaves nothing.
 func TestForksAreInterrupted(t *testing.T) {
-	for _, part := range []string{"create", "start", "dial", "provision", "settle", "freeze", "fork", "renew"} {
+	for _, part := range []string{"create", "start", "dial", "provision", "settle", "freeze", "fork", "line", "renew"} {
 		t.Run(part, func(t *testing.T) {
 			w := newWorld(t)
 			ctx, cancel := context.WithCancel(context.Background())

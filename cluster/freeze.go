@@ -180,9 +180,9 @@ func (t *start) freeze(ctx context.Context, node Node, template Template, path s
 	if err := t.driver.Delete(ctx, t.record.Machine); err != nil {
 		return err
 	}
-	// No fork trusts these, and nobody needs them any more.
-	if err := os.RemoveAll(t.files.path(pkiDir)); err != nil {
-		return hostError(err, "remove the template's authorities")
+	// No cluster trusts these, and nobody needs them any more.
+	if err := errors.Join(os.RemoveAll(t.files.path(pkiDir)), os.Remove(t.files.path(sshKeyFile))); err != nil {
+		return hostError(err, "remove the template's authorities and its login key")
 	}
 	text, err := json.MarshalIndent(template, "", "  ")
 	if err != nil {

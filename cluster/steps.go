@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"slices"
@@ -72,7 +73,7 @@ type parts struct {
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
 	settle    func(ctx context.Context, node Node) (result string, err error)
-	renew     func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, id provision.Identity, wait []string, timeout time.Duration) error
+	renew     func(ctx context.Context, line io.ReadWriteCloser, api string, s provision.Settings, a *pki.Authority, id provision.Identity, wait []string, timeout time.Duration) error
 	api       func(ca, cert, key []byte, server string) (api, error)
 }
 

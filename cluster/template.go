@@ -26,7 +26,6 @@ import (
 //	templates/KEY/
 //	    template.json       what it was made from; its time of change is when it was last used
 //	    cluster.json        the record of the node that was frozen
-//	    ssh.key             who may log in to a fork until it is renewed
 //	    frozen/             the driver's
 const (
 	templatesDir = "templates"
@@ -51,7 +50,7 @@ type TemplateInputs struct {
 }
 
 // templateFormat is the number of the way in which templates are made.
-const templateFormat = 1
+const templateFormat = 2 // since forks are renewed over their line
 
 // TemplateKey names a template: the same inputs give the same key, and any other input another one.
 func TemplateKey(inputs TemplateInputs) string {

@@ -68,6 +68,9 @@ type (
 		// count from the next boot on. Afterwards m is a machine like any other, and needs the frozen directory no more. A
 		// frozen machine that cannot be forked is fail.TemplateUnusable, and m is absent then.
 		Fork(ctx context.Context, m Machine, frozen string) (Status, error)
+		// Line connects to who has opened the port LineName in the running machine, a virtio serial port. What is written before
+		// anybody reads it waits. Close is what the other side reads as the end. It is for one at a time.
+		Line(ctx context.Context, m Machine) (io.ReadWriteCloser, error)
 	}
 	// Saver is a driver that can write a running machine's whole state to disk and end it, so that its memory is free.
 	Saver interface {
@@ -87,6 +90,9 @@ type (
 		Fingerprint(ctx context.Context, m Machine) (string, error)
 	}
 )
+
+// LineName is the name of the port that Forker.Line leads to, as a machine's kernel has it in /sys/class/virtio-ports/*/name.
+const LineName = "dev.dory.line"
 
 // Machine is what a driver is asked for, and the only handle there is to it afterwards.
 type Machine struct {

@@ -40,7 +40,7 @@ type file struct {
 // Directories in which the embedded files are programs. embed keeps no modes.
 const programs = "/usr/local/lib/dory"
 
-// staticFiles renders rootfs.
+// staticFiles renders rootfs, and writes the kubeconfigs of the node's components, which name their certificates by file.
 func staticFiles(s Settings) ([]file, error) {
 	var files []file
 	err := fs.WalkDir(rootfs, "rootfs", func(name string, entry fs.DirEntry, err error) error {
@@ -55,6 +55,12 @@ func staticFiles(s Settings) ([]file, error) {
 		files = append(files, f)
 		return err
 	})
+	for _, of := range []struct{ component, pair string }{
+		{"kubelet", "kubelet-client"}, {"controller-manager", "controller-manager"}, {"scheduler", "scheduler"},
+		{"kube-proxy", "kube-proxy"}, {"admin", "admin"},
+	} {
+		files = append(files, file{"/etc/kubernetes/" + of.component + ".conf", 0o600, nodeKubeconfig(s, of.pair)})
+	}
 	return files, err
 }
 
@@ -74,7 +80,8 @@ func render(from fs.FS, name string, s Settings) ([]byte, error) {
 
 const pkiDir = "/etc/kubernetes/pki/"
 
-// secretFiles issues the node's certificates and writes its kubeconfigs. They are new each time.
+// secretFiles issues the node's certificates, new each time. What the API server has comes first: a fork is waited for until its
+// API server has read them.
 func secretFiles(s Settings, a *pki.Authority) ([]file, error) {
 	account := a.ServiceAccountPEM()
 	files := []file{
@@ -108,13 +115,6 @@ func secretFiles(s Settings, a *pki.Authority) ([]file, error) {
 			file{pkiDir + i.name + ".crt", 0o644, pair.Cert},
 			file{pkiDir + i.name + ".key", 0o600, pair.Key})
 	}
-	for kubeconfig, pair := range map[string]string{
-		"kubelet": "kubelet-client", "controller-manager": "controller-manager", "scheduler": "scheduler",
-		"kube-proxy": "kube-proxy", "admin": "admin",
-	} {
-		files = append(files, file{"/etc/kubernetes/" + kubeconfig + ".conf", 0o600, nodeKubeconfig(s, pair)})
-	}
-	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 	return files, nil
 }
 
@@ -154,7 +154,7 @@ users:
 // link is a symbolic link for the node.
 type link struct{ path, target string }
 
-// unitLinks enables every unit that is installed, as "systemctl enable" would, without asking systemd. On a borrowed
+// unitLinks enables every unit that is to be, as "systemctl enable" would, without asking systemd. On a borrowed
 // machine they belong to a target of its driver's, which is enabled as long as the node shall run.
 func unitLinks(files []file, borrowed bool) []link {
 	const units = "/etc/systemd/system/"
@@ -164,7 +164,7 @@ func unitLinks(files []file, borrowed bool) []link {
 	}
 	var links []link
 	for _, f := range files {
-		if name, ok := strings.CutPrefix(f.path, units); ok && strings.HasSuffix(name, ".service") {
+		if name, ok := strings.CutPrefix(f.path, units); ok && bytes.Contains(f.content, []byte("\n[Install]\n")) {
 			links = append(links, link{units + wants + name, "../" + name})
 		}
 	}

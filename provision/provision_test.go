@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -126,7 +127,7 @@ func TestSecretsAreForRootOnlyAndTheCAKeyStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		private := bytes.Contains(f.content, []byte("PRIVATE KEY")) || strings.HasSuffix(f.path, ".conf")
+		private := bytes.Contains(f.content, []byte("PRIVATE KEY"))
 		if private != (f.mode == 0o600) {
 			t.Errorf("%s has mode %o", f.path, f.mode)
 		}
@@ -250,6 +251,9 @@ func TestFailedUnitIsToldInItsOwnWords(t *testing.T) {
 	for header, err := r.Next(); err == nil; header, err = r.Next() {
 		names = append(names, header.Name)
 	}
+	if slices.Contains(names, "etc/systemd/system/multi-user.target.wants/dory-hold.service") {
+		t.Error("the node would be held at each boot")
+	}
 	for _, want := range []string{"etc/kubernetes/pki/ca.crt", "usr/local/lib/dory/mount-bundle", "etc/systemd/system/multi-user.target.wants/kubelet.service"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s was not sent: %v", want, names)
@@ -321,5 +325,49 @@ func TestFilesAreSentOnlyIfTheyOrTheCertificatesAreOld(t *testing.T) {
 		if err != nil || result != c.result || (len(m.tar) > 0) != c.sent || n.changed != (c.sent && c.has != "") {
 			t.Errorf("%.20q: %q, %d bytes sent, %v", c.has, result, len(m.tar), err)
 		}
+	}
+}
+
+// What a fork says, or does not say, while it is given its identity.
+func TestRenewHearsWhatTheForkSays(t *testing.T) {
+	a, err := pki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew := func(ctx context.Context, says func(net.Conn)) ([]string, error) {
+		ours, theirs := net.Pipe()
+		names := make(chan []string, 1)
+		go func() {
+			var got []string
+			archive := tar.NewReader(theirs)
+			for header, err := archive.Next(); err == nil; header, err = archive.Next() {
+				got = append(got, header.Name)
+			}
+			names <- got
+			says(theirs)
+		}()
+		err := Renew(ctx, ours, "127.0.0.1:1", settings(), a, Identity{Hostname: "one"}, nil, 300*time.Millisecond)
+		ours.Close()
+		return <-names, err
+	}
+	names, err := renew(t.Context(), func(fork net.Conn) { io.WriteString(fork, "the disk is full\n") })
+	if failure := fail.As(err); failure == nil || failure.Kind.ID != fail.GuestCommand.ID || failure.Evidence != "the disk is full" {
+		t.Errorf("a fork that fails: %v", err)
+	}
+	if len(names) < 3 || names[0] != "entropy" || names[1] != "clock" || !slices.Contains(names, "/etc/kubernetes/pki/ca.crt") {
+		t.Errorf("it was sent %q", names)
+	}
+	if _, err := renew(t.Context(), func(fork net.Conn) { fork.Close() }); !errors.Is(err, ErrSilent) {
+		t.Errorf("a fork that ends: %v", err)
+	}
+	if _, err := renew(t.Context(), func(net.Conn) {}); !errors.Is(err, ErrSilent) {
+		t.Errorf("a fork that hangs: %v", err)
+	}
+	if _, err := renew(t.Context(), func(fork net.Conn) { io.WriteString(fork, "renewed\n") }); !fail.Is(err, fail.ControlPlaneWait) {
+		t.Errorf("an API server that nobody can reach: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := renew(ctx, func(net.Conn) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
 }

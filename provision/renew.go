@@ -2,19 +2,20 @@ package provision
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/kube"
+	"github.com/dorykube/dory/internal/progress"
 	"github.com/dorykube/dory/provision/pki"
 )
 
@@ -27,18 +28,20 @@ type Identity struct {
 }
 
 // Renew makes a fork of a provisioned node another node: random numbers and clock first, then its names, its SSH keys and
-// everything that hangs on the authority. Its components read their files again while they run. When Renew returns, the
-// API server knows the new identity only, and so does the SSH server for whoever comes next, and the named conditions hold
-// (see kube.ParseWait); for timeout at the longest.
+// everything that hangs on the authority. Its components read their files again while they run. line leads to what Hold left
+// waiting in the node, and api is where the API server is reached (host:port). When Renew returns, the API server knows the new
+// identity only, and so does the SSH server for whoever comes next, and the named conditions hold (see kube.ParseWait); for timeout
+// at the longest. A fork that says nothing is ErrSilent. Closing the line lets the rest of the node go on.
 //
 // The node must have been provisioned with settings that differ in nothing but the API server's further names and
 // addresses.
-func Renew(ctx context.Context, t Target, s Settings, a *pki.Authority, id Identity, wait []string, timeout time.Duration) error {
+func Renew(ctx context.Context, line io.ReadWriteCloser, api string, s Settings, a *pki.Authority, id Identity, wait []string, timeout time.Duration) error {
+	defer context.AfterFunc(ctx, func() { line.Close() })() // which ends what waits for it
 	ca, cert, key, err := a.AdminKubeconfigAuth()
 	if err != nil {
 		return err
 	}
-	api, err := kube.Client(ca, cert, key, "https://"+t.API)
+	client, err := kube.Client(ca, cert, key, "https://"+api)
 	if err != nil {
 		return err
 	}
@@ -46,24 +49,38 @@ func Renew(ctx context.Context, t Target, s Settings, a *pki.Authority, id Ident
 	if err != nil {
 		return err
 	}
-	out := newSignals("renewed", "synced")
-	rest, goOn := io.Pipe() // the node's other components go on when it is closed
-	defer goOn.Close()
-	ended := make(chan error, 1)
-	go func() {
-		cmd := Cmd{Shell: "exec /opt/dory/bundle/bin/dory-node renew", Stdin: io.MultiReader(bytes.NewReader(content), rest), Stdout: out}
-		ended <- cmp.Or(t.Run(ctx, cmd), errors.New("it did not say that it has"))
-	}()
-	if err := out.await("renewed", ended); err != nil {
+	go line.Write(content) // a fork that does not take it says nothing, either
+	// Asked from the beginning, in vain at first: its first handshake takes an emulated API server half a second, and it has that
+	// while the node renews.
+	patient, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	ready := make(chan error, 1)
+	go func() { ready <- awaitRenewed(patient, client, wait) }()
+	answers := listen(line)
+	renewed := progress.Part(ctx, "node renews")
+	if err := answers.await(ctx, "renewed", timeout); err != nil {
 		return err
 	}
-	if err := limited(ctx, timeout, api.WaitTrusted); err != nil {
+	renewed()
+	err = limited(ctx, timeout, func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, giveUp)()
+		return <-ready
+	})
+	if err != nil {
 		return err
 	}
-	if err := limited(ctx, timeout, func(ctx context.Context) error { return api.Holds(ctx, wait) }); err != nil {
+	return answers.await(ctx, "synced", timeout)
+}
+
+// awaitRenewed returns when the API server has its new identity, and the conditions hold.
+func awaitRenewed(ctx context.Context, client *kube.Cluster, wait []string) error {
+	renewed := progress.Part(ctx, "API server renews")
+	if err := client.WaitTrusted(ctx); err != nil {
 		return err
 	}
-	return out.await("synced", ended)
+	renewed()
+	defer progress.Part(ctx, "conditions hold")()
+	return client.Holds(ctx, wait)
 }
 
 // limited waits for something for a limited time.
@@ -79,10 +96,11 @@ func limited(ctx context.Context, timeout time.Duration, wait func(context.Conte
 
 // Hold halts what a fork does not need until it has been renewed, and ends what it never needs. Only Renew lets it go on.
 func Hold(ctx context.Context, r Runner) error {
-	return command(ctx, r, "make the node ready to be frozen", "pkill -x guard; sync; exec /opt/dory/bundle/bin/dory-node hold")
+	return command(ctx, r, "make the node ready to be frozen",
+		"pkill -x guard; sync; modprobe virtio_console && systemctl start dory-hold || { journalctl -u dory-hold -n 5 --no-pager -o cat >&2; exit 1; }")
 }
 
-// renewal is what 'dory-node renew' reads; see there for the entries and their order.
+// renewal is what 'dory-node hold' reads; see its renew.go for the entries and their order.
 func renewal(s Settings, a *pki.Authority, id Identity) ([]byte, error) {
 	entropy, machineID := make([]byte, 512), make([]byte, 16)
 	rand.Read(entropy) // never fails
@@ -95,16 +113,18 @@ func renewal(s Settings, a *pki.Authority, id Identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := append([]file{
+	files := slices.Concat([]file{
 		{"entropy", 0o600, entropy},
 		{"clock", 0o600, nil}, // set when everything else is ready
+	}, secret, []file{
 		{"/run/dory/authorized_keys", 0o600, []byte(id.AuthorizedKey + "\n")},
+		// sshd executes itself anew for each connection, and reads its key then.
 		{"/etc/ssh/ssh_host_ed25519_key", 0o600, id.HostKey},
 		{"/etc/ssh/ssh_host_ed25519_key.pub", 0o644, []byte(id.HostKeyPublic + "\n")},
 		{"hostname", 0o600, []byte(id.Hostname)},
 		{"machine-id", 0o600, []byte(hex.EncodeToString(machineID))},
 		{stampFile, 0o644, []byte(stamp + "\n")},
-	}, secret...)
+	})
 	files[1].content = fmt.Append(nil, time.Now().UnixNano())
 	return plainArchive(files)
 }
@@ -125,39 +145,40 @@ func plainArchive(files []file) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// signals are words that a command writes, each of which somebody waits for.
-type signals struct {
-	text bytes.Buffer
-	seen map[string]chan struct{}
-}
+// ErrSilent is a fork that does not answer: it hangs, or its line is closed.
+var ErrSilent = errors.New("the fork does not answer")
 
-func newSignals(words ...string) *signals {
-	s := &signals{seen: map[string]chan struct{}{}}
-	for _, word := range words {
-		s.seen[word] = make(chan struct{})
-	}
-	return s
-}
+// answers are the lines that a fork says.
+type answers <-chan string
 
-func (s *signals) Write(p []byte) (int, error) {
-	before := s.text.String()
-	s.text.Write(p)
-	for word, seen := range s.seen {
-		if !strings.Contains(before, word) && strings.Contains(s.text.String(), word) {
-			close(seen)
+func listen(line io.Reader) answers {
+	said := make(chan string, 2) // all that there are
+	go func() {
+		defer close(said)
+		for lines := bufio.NewScanner(line); lines.Scan(); {
+			said <- lines.Text()
 		}
-	}
-	return len(p), nil
+	}()
+	return said
 }
 
-// await waits for the word, or for the command's end without it.
-func (s *signals) await(word string, ended <-chan error) error {
+// await waits for the word, which is what the fork says next unless it fails.
+func (a answers) await(ctx context.Context, word string, timeout time.Duration) error {
 	select {
-	case <-s.seen[word]:
-		return nil
-	case err := <-ended:
-		return guestError(fail.GuestCommand, err, "give the fork an identity of its own")
+	case said, open := <-a:
+		switch {
+		case said == word:
+			return nil
+		case open:
+			return fail.New(fail.GuestCommand, "give the fork an identity of its own").WithEvidence(said)
+		case ctx.Err() != nil: // which has closed the line
+			return ctx.Err()
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(timeout):
 	}
+	return ErrSilent
 }
 
 // SetClock steps a node's clock to this computer's. On a busy computer the time is late when it arrives, and is sent again.

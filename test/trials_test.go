@@ -161,9 +161,9 @@ func damages() (all []trial) {
 	return all
 }
 
-// templateDamages spoil each file of the template. That a start begins to make it anew is enough; afterwards it is as before.
+// templateDamages spoil each file of the template that a fork needs. That a start begins to make it anew is enough; afterwards it is as before.
 func templateDamages() (all []trial) {
-	for _, file := range []string{"cluster.json", "ssh.key", "template.json", "frozen/frozen.json", "frozen/state", "frozen/memory", "frozen/disk.img"} {
+	for _, file := range []string{"template.json", "frozen/frozen.json", "frozen/state", "frozen/memory", "frozen/disk.img"} {
 		for _, damage := range allDamages {
 			if damage.name == "garbled" && (file == "frozen/memory" || file == "frozen/disk.img") {
 				continue // of a gigabyte, nobody reads each byte at each start

@@ -1,8 +1,10 @@
 package drivertest
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,11 +68,32 @@ func (r *rig) fork(template *rig, dir string) (drivers.Status, error) {
 	return status, err
 }
 
+// answers leaves a process in the machine that waits at the machine's line for a word and answers, once.
+const answers = `modprobe virtio_console
+until port=$(grep -l ` + drivers.LineName + ` /sys/class/virtio-ports/*/name); do sleep 0.1; done
+nohup sh -c 'exec 3<> /dev/$0; until read -r word <&3; do sleep 0.1; done; echo heard $word >&3' $(basename $(dirname $port)) > /dev/null 2>&1 &`
+
+// answers talks to what the frozen machine has left waiting.
+func (r *rig) answers() {
+	r.t.Helper()
+	line, err := r.driver.(drivers.Forker).Line(r.t.Context(), r.machine)
+	r.must("connect to the line", err)
+	defer line.Close()
+	_, err = io.WriteString(line, r.machine.Name+"\n")
+	r.must("write to the line", err)
+	done := time.AfterFunc(time.Minute, func() { line.Close() })
+	defer done.Stop()
+	got, err := bufio.NewReader(line).ReadString('\n')
+	if want := "heard " + r.machine.Name + "\n"; got != want {
+		r.t.Errorf("on its line %s said %q, %v", r.machine.Name, got, err)
+	}
+}
+
 func (s *Suite) forks(t *testing.T) {
 	template := s.rig(t, "template")
 	template.machine.Freezable = true
 	template.create()
-	template.sh(template.start(), "echo disk > "+keptFile+"; "+lives)
+	template.sh(template.start(), "echo disk > "+keptFile+"; "+lives+"; "+answers)
 	dir := filepath.Join(t.TempDir(), "a, frozen")
 	template.freeze(dir)
 
@@ -98,6 +121,7 @@ func (s *Suite) forks(t *testing.T) {
 			t.Errorf("fork %s has %q", r.machine.Name, got)
 		}
 		as.sh(statuses[i], "echo "+r.machine.Name+" >> "+keptFile+"; sync")
+		r.answers()
 	}
 	if statuses[0].SSH == statuses[1].SSH {
 		t.Errorf("both forks have %s", statuses[0].SSH)

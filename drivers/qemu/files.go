@@ -14,6 +14,7 @@ const (
 	consoleOld   = "console.old"  // the console's log before it grew too large
 	stderrFile   = "qemu.log"     // what QEMU wrote to stdout and stderr since its last start
 	socketFile   = "qmp.sock"     // QEMU's control socket
+	lineFile     = "line.sock"    // the other end of the guest's port drivers.LineName
 	processFile  = "process.json" // identity of the QEMU process: see process
 	bootFile     = "boot.json"    // what was chosen at the last start: see bootRecord; absent after a clean stop
 	hardwareFile = "machine.json" // what must not change over the machine's life: see hardware
@@ -34,8 +35,8 @@ const (
 
 // allFiles are the files that Delete removes. Nothing else in the directory is touched.
 var allFiles = []string{
-	diskFile, overlayFile, baseFile, memoryFile, consoleFile, consoleOld, stderrFile, socketFile, processFile, bootFile,
-	hardwareFile, savedMemory, savedState, savedMeta,
+	diskFile, overlayFile, baseFile, memoryFile, consoleFile, consoleOld, stderrFile, socketFile, lineFile, processFile,
+	bootFile, hardwareFile, savedMemory, savedState, savedMeta,
 }
 
 // tempSuffix is appended to the name of a file while it is written.

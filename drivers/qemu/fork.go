@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -89,6 +90,15 @@ func (d *Driver) fork(ctx context.Context, b *binary, m drivers.Machine, snap sn
 		err = cannotFork(err, m, fail.As(err).Evidence)
 	}
 	return status, err
+}
+
+// Line connects to the socket behind the guest's port drivers.LineName.
+func (d *Driver) Line(ctx context.Context, m drivers.Machine) (io.ReadWriteCloser, error) {
+	conn, err := dialSocket(ctx, machineDir(m.Dir), lineFile)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the line of machine %s: %w", m.Name, err)
+	}
+	return conn, nil
 }
 
 func cannotFork(err error, m drivers.Machine, evidence string) error {

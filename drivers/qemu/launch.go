@@ -162,6 +162,7 @@ func (dir machineDir) forgetProcess() error {
 	return errors.Join(
 		removeFile(dir.path(processFile)),
 		removeFile(dir.path(socketFile)),
+		removeFile(dir.path(lineFile)),
 		removeFile(dir.path(bootFile)),
 		removeFile(dir.path(memoryFile)),
 	)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/progress"
 )
 
 // migrationFile is the name under which QEMU is given its end of the pipe.
@@ -168,11 +169,14 @@ func (q *monitor) goOn(ctx context.Context) error {
 
 // load has a QEMU that was started with -incoming load the devices' state, and the guest go on.
 func (s *snapshot) load(ctx context.Context, dir machineDir) error {
+	begins := progress.Part(ctx, "QEMU begins")
 	q, err := dialMonitor(ctx, dir)
+	begins()
 	if err != nil {
 		return err
 	}
 	defer q.close()
+	defer progress.Part(ctx, "QEMU loads")()
 	theirs, ours, err := os.Pipe()
 	if err != nil {
 		return err

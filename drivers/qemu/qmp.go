@@ -51,7 +51,7 @@ func (e *commandError) Error() string { return fmt.Sprintf("QEMU refuses %s: %s"
 
 // dialMonitor connects to the QEMU of a machine's directory and waits until it listens to commands.
 func dialMonitor(ctx context.Context, dir machineDir) (*monitor, error) {
-	conn, err := dialSocket(ctx, dir)
+	conn, err := dialSocket(ctx, dir, socketFile)
 	if err != nil {
 		return nil, fmt.Errorf("connect to QEMU's control socket: %w", err)
 	}

@@ -102,7 +102,7 @@ func TestMonitorMeetsAStranger(t *testing.T) {
 
 // The control socket must work in directories deeper than a socket's path can be.
 func TestSocketInADeepDirectory(t *testing.T) {
-	for name, through := range map[string]func(machineDir, func(string) error) error{
+	for name, through := range map[string]func(machineDir, string, func(string) error) error{
 		"here": throughShortPath, "symlink": throughSymlink,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestSocketInADeepDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer listener.Close()
-			err = through(dir, func(path string) error {
+			err = through(dir, socketFile, func(path string) error {
 				conn, err := net.Dial("unix", path)
 				if err == nil {
 					conn.Close()

@@ -16,7 +16,7 @@ func listenSocket(dir machineDir) (*net.UnixListener, error) {
 		return nil, err
 	}
 	var listener *net.UnixListener
-	err := throughShortPath(dir, func(path string) error {
+	err := throughShortPath(dir, socketFile, func(path string) error {
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 		if err == nil {
 			l.SetUnlinkOnClose(false) // QEMU goes on listening
@@ -27,20 +27,20 @@ func listenSocket(dir machineDir) (*net.UnixListener, error) {
 	return listener, err
 }
 
-// dialSocket connects to the control socket of the machine's directory.
-func dialSocket(ctx context.Context, dir machineDir) (net.Conn, error) {
+// dialSocket connects to a socket in the machine's directory.
+func dialSocket(ctx context.Context, dir machineDir, name string) (net.Conn, error) {
 	var conn net.Conn
-	err := throughShortPath(dir, func(path string) (err error) {
+	err := throughShortPath(dir, name, func(path string) (err error) {
 		conn, err = new(net.Dialer).DialContext(ctx, "unix", path)
 		return err
 	})
 	return conn, err
 }
 
-// throughSymlink calls use with a path to the control socket that is short enough, if need be through a symbolic link
+// throughSymlink calls use with a path to a socket in the directory that is short enough, if need be through a symbolic link
 // that exists during the call.
-func throughSymlink(dir machineDir, use func(path string) error) error {
-	if path := dir.path(socketFile); len(path) <= longestSocketPath {
+func throughSymlink(dir machineDir, name string, use func(path string) error) error {
+	if path := dir.path(name); len(path) <= longestSocketPath {
 		return use(path)
 	}
 	temp, err := os.MkdirTemp("", "dory")
@@ -52,5 +52,5 @@ func throughSymlink(dir machineDir, use func(path string) error) error {
 	if err := os.Symlink(string(dir), link); err != nil {
 		return err
 	}
-	return use(filepath.Join(link, socketFile))
+	return use(filepath.Join(link, name))
 }

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// throughShortPath calls use with a path to the control socket that is short enough. The kernel resolves it through an
+// throughShortPath calls use with a path to a socket in the directory that is short enough. The kernel resolves it through an
 // open descriptor of the directory, so that nothing is left behind however dory ends.
-func throughShortPath(dir machineDir, use func(path string) error) error {
-	if path := dir.path(socketFile); len(path) <= longestSocketPath {
+func throughShortPath(dir machineDir, name string, use func(path string) error) error {
+	if path := dir.path(name); len(path) <= longestSocketPath {
 		return use(path)
 	}
 	fd, err := unix.Open(string(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -17,5 +17,5 @@ func throughShortPath(dir machineDir, use func(path string) error) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return use(fmt.Sprintf("/proc/self/fd/%d/%s", fd, socketFile))
+	return use(fmt.Sprintf("/proc/self/fd/%d/%s", fd, name))
 }

@@ -2,6 +2,6 @@
 
 package qemu
 
-func throughShortPath(dir machineDir, use func(path string) error) error {
-	return throughSymlink(dir, use)
+func throughShortPath(dir machineDir, name string, use func(path string) error) error {
+	return throughSymlink(dir, name, use)
 }

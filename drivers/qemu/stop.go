@@ -119,7 +119,7 @@ func quitOrphan(ctx context.Context, m drivers.Machine) error {
 		return fail.Wrap(fail.QEMUFailed, err, "end the QEMU of machine %s", m.Name)
 	}
 	for exists(m.Dir) && ctx.Err() == nil { // until nobody listens on its socket any more
-		other, err := dialSocket(ctx, machineDir(m.Dir))
+		other, err := dialSocket(ctx, machineDir(m.Dir), socketFile)
 		if err != nil {
 			break
 		}

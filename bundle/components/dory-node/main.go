@@ -8,7 +8,6 @@ import (
 )
 
 const usage = `usage: dory-node wait-ready URL CA-FILE
-       dory-node renew <ARCHIVE
        dory-node hold
        dory-node finish-renewal
        dory-node set-clock NANOSECONDS`
@@ -19,10 +18,8 @@ func main() {
 	switch {
 	case len(args) == 3 && args[0] == "wait-ready":
 		err = waitReady(args[1], args[2])
-	case len(args) == 1 && args[0] == "renew":
-		err = renew(os.Stdin)
 	case len(args) == 1 && args[0] == "hold":
-		err = hold(true)
+		err = holdUntilRenewed()
 	case len(args) == 1 && args[0] == "finish-renewal":
 		err = finishRenewal()
 	case len(args) == 2 && args[0] == "set-clock":

@@ -26,14 +26,14 @@ import (
 //	machine-id  32 hexadecimal digits
 //	/...        a file, put into its place whole
 //
-// Then it says so, and again when all of it is on the disk, and waits until the sender, who meanwhile has the API server
-// for himself, closes the stream or the connection: what was held when the template was frozen goes on only then.
-func renew(in io.Reader) error {
+// Then it says "renewed", and "synced" when all of it is on the disk, and waits until the sender, who meanwhile has the API
+// server for himself, closes the line.
+func renew(line io.ReadWriter) error {
 	// What stands there now is the template's key; its file is replaced below, not written to.
 	if err := os.Link(accountKey, previousAccountKey); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	archive := tar.NewReader(in)
+	archive := tar.NewReader(line)
 	for {
 		header, err := archive.Next()
 		if err == io.EOF {
@@ -50,35 +50,13 @@ func renew(in io.Reader) error {
 			return fmt.Errorf("%s: %w", header.Name, err)
 		}
 	}
-	// The server reads its host keys when it starts; sessions outlive that.
-	if err := reloadServer(); err != nil {
+	if _, err := fmt.Fprintln(line, "renewed"); err != nil {
 		return err
 	}
-	fmt.Println("renewed")
 	syscall.Sync() // what a start made outlives a power cut from its end on
-	fmt.Println("synced")
-	io.Copy(io.Discard, in)
-	return errors.Join(hold(false), exec.Command("systemctl", "start", "--no-block", "dory-renewal").Run())
-}
-
-// heldGroups are the control groups of what need not run while a fork is renewed. A fork's emulated processors know no
-// code yet, and everything that runs takes them away from what is waited for.
-var heldGroups = []string{
-	"system.slice/kubelet.service", "system.slice/kube-controller-manager.service", "system.slice/kube-scheduler.service",
-	"system.slice/kube-proxy.service", "system.slice/containerd.service", "kubepods.slice",
-}
-
-// hold halts all processes of the groups, or lets them go on.
-func hold(halt bool) error {
-	value := map[bool]string{true: "1", false: "0"}[halt]
-	var failures []error
-	for _, group := range heldGroups {
-		err := os.WriteFile("/sys/fs/cgroup/"+group+"/cgroup.freeze", []byte(value), 0o644)
-		if !errors.Is(err, os.ErrNotExist) {
-			failures = append(failures, err)
-		}
-	}
-	return errors.Join(failures...)
+	_, err := fmt.Fprintln(line, "synced")
+	io.Copy(io.Discard, line)
+	return err
 }
 
 func renewOne(header *tar.Header, content []byte) error {
@@ -184,19 +162,7 @@ func replace(path string, content []byte, mode os.FileMode) error {
 	if err := os.WriteFile(temporary, content, mode); err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(temporary, mode), os.Rename(temporary, path))
-}
-
-func reloadServer() error {
-	text, err := os.ReadFile("/run/sshd.pid")
-	if err != nil {
-		return err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return err
-	}
-	return syscall.Kill(pid, syscall.SIGHUP)
+	return os.Rename(temporary, path)
 }
 
 // The template's service-account key goes on being accepted until pods have tokens of the new one.
