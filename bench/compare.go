@@ -27,14 +27,14 @@ func (d difference) matters() bool {
 	return d.apart() > agreement && !(d.unit == "s" && max(d.a, d.b)-min(d.a, d.b) < noticeable)
 }
 
-// compareResults returns the figures that both have, and the names of those that only one has. Steps are left out: they run
-// side by side, and what one is slower another is faster.
+// compareResults returns the figures that both have, and the names of those that only one has. Steps and their pieces are left out:
+// they run side by side, and what one is slower another is faster.
 func compareResults(a, b *results) (both []difference, single []string) {
 	for _, s := range a.Sections {
 		for _, row := range s.Rows {
 			other, err := b.find(s.Scenario, row.Name)
 			switch {
-			case strings.HasPrefix(row.Name, "step "):
+			case row.isPart():
 			case err != nil:
 				single = append(single, s.Scenario+": "+row.Name)
 			default:
@@ -44,12 +44,17 @@ func compareResults(a, b *results) (both []difference, single []string) {
 	}
 	for _, s := range b.Sections {
 		for _, row := range s.Rows {
-			if _, err := a.find(s.Scenario, row.Name); err != nil && !strings.HasPrefix(row.Name, "step ") {
+			if _, err := a.find(s.Scenario, row.Name); err != nil && !row.isPart() {
 				single = append(single, s.Scenario+": "+row.Name)
 			}
 		}
 	}
 	return both, single
+}
+
+// isPart reports whether the row is only a part of what another one has.
+func (r row) isPart() bool {
+	return strings.HasPrefix(r.Name, "step ") || strings.HasPrefix(r.Name, "piece ")
 }
 
 // compareFiles says where two runs differ by more than agreement. That is an error, so that a script sees it.

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
-// fork starts a new cluster, alone on the computer.
+// fork starts a new cluster, alone on the computer, and then another one to see what its steps consist of.
 func fork(ctx context.Context, b *bench, s *section) error {
 	began := time.Now()
 	steps, err := b.home.events(ctx, "start", "-p", "fork")
@@ -14,10 +17,48 @@ func fork(ctx context.Context, b *bench, s *section) error {
 		return err
 	}
 	s.since(rowFork, began)
+	names := map[string]bool{}
 	for _, step := range steps {
+		names[step.name] = true
 		s.add("step "+step.name, "s", step.took.Seconds())
 	}
-	_, err = b.home.dory(ctx, "delete", "-p", "fork")
+	if _, err := b.home.dory(ctx, "delete", "-p", "fork"); err != nil {
+		return err
+	}
+	if err := sleep(ctx, recovery); err != nil {
+		return err
+	}
+	return forkPieces(ctx, b, s, names)
+}
+
+// forkPieces adds what the trace of a start has besides its steps.
+func forkPieces(ctx context.Context, b *bench, s *section, steps map[string]bool) error {
+	file := filepath.Join(b.home.dir, "trace.json")
+	defer os.Remove(file)
+	if _, err := b.home.dory(ctx, "start", "-p", "traced", "--trace", file); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var trace struct {
+		TraceEvents []struct {
+			Name     string `json:"name"`
+			Phase    string `json:"ph"`
+			Process  int    `json:"pid"`
+			Duration int64  `json:"dur"` // microseconds
+		} `json:"traceEvents"`
+	}
+	if err := json.Unmarshal(text, &trace); err != nil {
+		return err
+	}
+	for _, e := range trace.TraceEvents {
+		if e.Phase == "X" && e.Process == 1 && !steps[e.Name] { // the first process is dory's
+			s.add("piece "+e.Name, "s", float64(e.Duration)/1e6)
+		}
+	}
+	_, err = b.home.dory(ctx, "delete", "-p", "traced")
 	return err
 }
 
