@@ -79,7 +79,7 @@ func (r *outcomes) inARow(kind, name string) int {
 	return 0
 }
 
-// load takes in what earlier runs found.
+// load takes in what earlier runs found, but for trials that there are no more.
 func (r *outcomes) load() error {
 	if os.Getenv(torture) == "" {
 		return nil
@@ -90,7 +90,13 @@ func (r *outcomes) load() error {
 	} else if err != nil {
 		return err
 	}
-	return json.Unmarshal(text, &r.rows)
+	err = json.Unmarshal(text, &r.rows)
+	names, kinds := map[[2]string]bool{}, map[string]bool{}
+	for _, t := range allTrials() {
+		names[[2]string{t.kind, t.name}], kinds[t.kind] = true, true
+	}
+	r.rows = slices.DeleteFunc(r.rows, func(o outcome) bool { return kinds[o.Kind] && !names[[2]string{o.Kind, o.Name}] })
+	return err
 }
 
 // summary is a table of the kinds.
