@@ -51,7 +51,7 @@ func Renew(ctx context.Context, line io.ReadWriteCloser, api string, s Settings,
 	}
 	go line.Write(content) // a fork that does not take it says nothing, either
 	// Asked from the beginning, in vain at first: its first handshake takes an emulated API server half a second, and it has that
-	// while the node renews.
+	// while the node renews. Nothing is told to it before it shows a certificate of our authority.
 	patient, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	ready := make(chan error, 1)

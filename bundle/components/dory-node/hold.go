@@ -10,7 +10,7 @@ import (
 
 // holdUntilRenewed runs as the unit dory-hold, with which a template is frozen. It halts what a fork does not need for its
 // renewal, waits at the machine's line for an identity, and lets everything go on when the cluster has it. It is there already when
-// the fork begins to run, with its code translated and its memory at hand, where a login would be a handshake and three new processes.
+// the fork begins to run, where a login would be a handshake and three new processes.
 func holdUntilRenewed() error {
 	line, err := openLine()
 	if err != nil {
