@@ -71,9 +71,11 @@ func arguments(s setup, control int) []string {
 	args = append(args,
 		"-netdev", "user,id=net"+hostForwards(m.Forwards),
 		// No boot ROM: nothing boots from the network, and loading it costs time.
-		"-device", "virtio-net-pci,netdev=net,romfile=,mac="+macAddress(m.UUID))
-	args = append(args, lineOptions(s.Accel)...)
-	args = append(args,
+		"-device", "virtio-net-pci,netdev=net,romfile=,mac="+macAddress(m.UUID),
+		// The port drivers.LineName: see Line. Ports are counted from 1.
+		"-chardev", "socket,id=line,path="+lineFile+",server=on,wait=off",
+		"-device", "virtio-serial-pci,id=ports,max_ports=2",
+		"-device", "virtserialport,bus=ports.0,chardev=line,name="+drivers.LineName,
 		"-kernel", s.Boot.Kernel, "-initrd", s.Boot.Initrd, "-append", kernelCmdline(s),
 	)
 	if s.Load != nil {
@@ -160,19 +162,6 @@ func controlOptions(fd int) []string {
 	return []string{
 		"-chardev", "socket,id=qmp," + where + ",server=on,wait=off",
 		"-mon", "chardev=qmp,mode=control",
-	}
-}
-
-// lineOptions are the port drivers.LineName, by which a fork is given its identity: see Line. Ports are counted from 1. Where there
-// are no forks, there is none.
-func lineOptions(accel string) []string {
-	if accel == whpx {
-		return nil
-	}
-	return []string{
-		"-chardev", "socket,id=line,path=" + lineFile + ",server=on,wait=off",
-		"-device", "virtio-serial-pci,id=ports,max_ports=2",
-		"-device", "virtserialport,bus=ports.0,chardev=line,name=" + drivers.LineName,
 	}
 }
 
