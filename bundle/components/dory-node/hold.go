@@ -16,7 +16,10 @@ func holdUntilRenewed() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(hold(true), sayReady()); err != nil {
+	if err := hold(true); err != nil {
+		return err
+	}
+	if err := sayReady(); err != nil {
 		return err
 	}
 	if err := renew(line); err != nil {
