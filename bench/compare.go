@@ -27,8 +27,8 @@ func (d difference) matters() bool {
 	return d.apart() > agreement && !(d.unit == "s" && max(d.a, d.b)-min(d.a, d.b) < noticeable)
 }
 
-// compareResults returns the figures that both have, and the names of those that only one has. Steps and their pieces are left out:
-// they run side by side, and what one is slower another is faster.
+// compareResults returns the figures that both have, and the names of those that only one has. Steps and their parts are left out: they
+// run side by side, and what one is slower another is faster.
 func compareResults(a, b *results) (both []difference, single []string) {
 	for _, s := range a.Sections {
 		for _, row := range s.Rows {
@@ -54,7 +54,7 @@ func compareResults(a, b *results) (both []difference, single []string) {
 
 // isPart reports whether the row is only a part of what another one has.
 func (r row) isPart() bool {
-	return strings.HasPrefix(r.Name, "step ") || strings.HasPrefix(r.Name, "piece ")
+	return strings.HasPrefix(r.Name, "step ") || strings.HasPrefix(r.Name, "part ")
 }
 
 // compareFiles says where two runs differ by more than agreement. That is an error, so that a script sees it.

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/dorykube/dory/internal/trace"
 )
 
 // fork starts a new cluster, alone on the computer, and then another one to see what its steps consist of.
@@ -28,34 +29,28 @@ func fork(ctx context.Context, b *bench, s *section) error {
 	if err := sleep(ctx, recovery); err != nil {
 		return err
 	}
-	return forkPieces(ctx, b, s, names)
+	return forkParts(ctx, b, s, names)
 }
 
-// forkPieces adds what the trace of a start has besides its steps.
-func forkPieces(ctx context.Context, b *bench, s *section, steps map[string]bool) error {
+// forkParts adds what the trace of a start has besides its steps.
+func forkParts(ctx context.Context, b *bench, s *section, steps map[string]bool) error {
 	file := filepath.Join(b.home.dir, "trace.json")
 	defer os.Remove(file)
 	if _, err := b.home.dory(ctx, "start", "-p", "traced", "--trace", file); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(file)
+	text, err := os.Open(file)
 	if err != nil {
 		return err
 	}
-	var trace struct {
-		TraceEvents []struct {
-			Name     string `json:"name"`
-			Phase    string `json:"ph"`
-			Process  int    `json:"pid"`
-			Duration int64  `json:"dur"` // microseconds
-		} `json:"traceEvents"`
-	}
-	if err := json.Unmarshal(text, &trace); err != nil {
+	defer text.Close()
+	spans, err := trace.Read(text)
+	if err != nil {
 		return err
 	}
-	for _, e := range trace.TraceEvents {
-		if e.Phase == "X" && e.Process == 1 && !steps[e.Name] { // the first process is dory's
-			s.add("piece "+e.Name, "s", float64(e.Duration)/1e6)
+	for _, span := range spans {
+		if span.Process == "dory" && !steps[span.Name] {
+			s.add("part "+span.Name, "s", span.Took.Seconds())
 		}
 	}
 	_, err = b.home.dory(ctx, "delete", "-p", "traced")

@@ -13,7 +13,7 @@ type Reporter interface {
 	StepStarted(s Step)
 	// StepDone carries what came of it: a few words such as "Kubernetes v1.37.2", or the error that ended it.
 	StepDone(s Step, took time.Duration, result string, err error)
-	// PartDone tells of a piece of a step that is not worth a line, but worth knowing in a trace.
+	// PartDone tells of a part of a step that is not worth a line, but worth knowing in a trace.
 	PartDone(name string, took time.Duration)
 	// Moved says how far a transfer of a step has come, as often as it likes; a step may have several, one after another.
 	Moved(s Step, t Transfer)
@@ -53,7 +53,7 @@ func Do(ctx context.Context, s Step, f func(context.Context) (result string, err
 	return err
 }
 
-// Part begins a piece of a step, and returns what ends it: see Reporter.PartDone.
+// Part begins a part of a step, and returns what ends it: see Reporter.PartDone.
 func Part(ctx context.Context, name string) (end func()) {
 	began := time.Now()
 	return func() { From(ctx).PartDone(name, time.Since(began)) }

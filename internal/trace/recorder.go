@@ -28,7 +28,7 @@ func (r *Recorder) StepDone(s progress.Step, took time.Duration, result string, 
 	r.Reporter.StepDone(s, took, result, err)
 }
 
-// PartDone keeps a piece of a step.
+// PartDone keeps a part of a step.
 func (r *Recorder) PartDone(name string, took time.Duration) {
 	r.mu.Lock()
 	r.spans = append(r.spans, Span{Process: r.Process, Name: name, Begin: time.Now().Add(-took), Took: took})
@@ -36,7 +36,7 @@ func (r *Recorder) PartDone(name string, took time.Duration) {
 	r.Reporter.PartDone(name, took)
 }
 
-// Spans are the steps that have ended, and their pieces.
+// Spans are the steps that have ended, and their parts.
 func (r *Recorder) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -30,6 +30,26 @@ type event struct {
 	Args     map[string]string `json:"args,omitempty"`
 }
 
+// Read reads the spans of a file that Write has written.
+func Read(r io.Reader) (spans []Span, err error) {
+	var file struct {
+		TraceEvents []event `json:"traceEvents"`
+	}
+	if err := json.NewDecoder(r).Decode(&file); err != nil {
+		return nil, err
+	}
+	processes := map[int]string{}
+	for _, e := range file.TraceEvents {
+		switch e.Phase {
+		case "M":
+			processes[e.Process] = e.Args["name"]
+		case "X":
+			spans = append(spans, Span{processes[e.Process], e.Name, time.UnixMicro(e.Begin), time.Duration(e.Duration) * time.Microsecond, e.Args["result"]})
+		}
+	}
+	return spans, nil
+}
+
 // Write writes the spans. Those of one process that overlap get rows of their own, since the format wants what is in one
 // row to be nested.
 func Write(w io.Writer, spans []Span) error {

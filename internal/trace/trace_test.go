@@ -3,6 +3,7 @@ package trace
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -53,5 +54,33 @@ func TestRecorderKeepsSteps(t *testing.T) {
 	progress.Do(progress.With(t.Context(), r), progress.Step{Name: "boot"}, func(context.Context) (string, error) { return "TCG", nil })
 	if s := r.Spans(); len(s) != 1 || s[0].Name != "boot" || s[0].Result != "TCG" || s[0].Took <= 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestReadGivesBackWhatWasWritten(t *testing.T) {
+	r := &Recorder{Reporter: progress.From(context.Background()), Process: "dory"}
+	ctx := progress.With(t.Context(), r)
+	progress.Do(ctx, progress.Step{Name: "fork"}, func(ctx context.Context) (string, error) {
+		defer progress.Part(ctx, "QEMU begins")()
+		time.Sleep(time.Millisecond)
+		return "TCG", nil
+	})
+	var file strings.Builder
+	if err := Write(&file, r.Spans()); err != nil {
+		t.Fatal(err)
+	}
+	spans, err := Read(strings.NewReader(file.String()))
+	if err != nil || len(spans) != 2 {
+		t.Fatalf("%+v, %v", spans, err)
+	}
+	results := map[string]string{}
+	for _, got := range spans {
+		if got.Process != "dory" || got.Took < time.Millisecond || got.Begin.IsZero() {
+			t.Errorf("%+v", got)
+		}
+		results[got.Name] = got.Result
+	}
+	if want := map[string]string{"fork": "TCG", "QEMU begins": ""}; !maps.Equal(results, want) {
+		t.Errorf("%q, want %q", results, want)
 	}
 }
