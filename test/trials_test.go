@@ -161,7 +161,8 @@ func damages() (all []trial) {
 	return all
 }
 
-// templateDamages spoil each file of the template that a fork needs. That a start begins to make it anew is enough; afterwards it is as before.
+// templateDamages spoil each file of the template that a fork needs. That a start begins to make it anew is enough; afterwards it
+// is as before.
 func templateDamages() (all []trial) {
 	for _, file := range []string{"template.json", "frozen/frozen.json", "frozen/state", "frozen/memory", "frozen/disk.img"} {
 		for _, damage := range allDamages {
