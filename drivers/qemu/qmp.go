@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"time"
 )
@@ -13,7 +14,8 @@ import (
 // monitor is a conversation with QEMU over its control socket (QMP). It is used by one goroutine.
 //
 // QEMU talks to one client at a time and lets others wait: conversations are short, and none is held while waiting for
-// the guest.
+// the guest. What an earlier client asked before it went away, QEMU may still carry out and answer to the next one, even
+// before its greeting (2 of 2000 hasty clients saw that): conversations number their requests each from a start of its own.
 //
 // go-qemu's client would be the library for this; its calls take no context, and it dials by itself, which long paths
 // (see dialSocket) do not permit.
@@ -61,24 +63,41 @@ func dialMonitor(ctx context.Context, dir machineDir) (*monitor, error) {
 // newMonitor begins a conversation: QEMU's greeting, then the end of the negotiation of capabilities. It closes conn if
 // that fails.
 func newMonitor(ctx context.Context, conn net.Conn) (*monitor, error) {
-	q := &monitor{conn: conn, dec: json.NewDecoder(conn)}
-	err := q.within(ctx, func() error {
-		m, err := q.next()
-		if err == nil && m.Greeting == nil {
-			err = errors.New("it does not speak QMP")
-		}
-		return err
-	})
+	q := &monitor{conn: conn, dec: json.NewDecoder(conn), serial: rand.IntN(1 << 30)}
+	err := q.within(ctx, q.greeting)
 	if err != nil {
 		err = fmt.Errorf("wait for QEMU's greeting: %w", err)
 	} else {
-		err = q.run(ctx, "qmp_capabilities", nil, nil)
+		err = q.negotiate(ctx)
 	}
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return q, nil
+}
+
+func (q *monitor) greeting() error {
+	for {
+		m, err := q.next()
+		switch {
+		case err != nil || m.Greeting != nil:
+			return err
+		case m.ID == nil && m.Name == "":
+			return errors.New("it does not speak QMP")
+		}
+	}
+}
+
+// negotiate takes QEMU's capabilities as they are, after which it listens to other commands. An earlier client may have
+// done that for this one; then QEMU calls the command one that it does not know.
+func (q *monitor) negotiate(ctx context.Context) error {
+	err := q.run(ctx, "qmp_capabilities", nil, nil)
+	var refused *commandError
+	if errors.As(err, &refused) && refused.Class == "CommandNotFound" {
+		return nil
+	}
+	return err
 }
 
 func (q *monitor) close() { q.conn.Close() }
@@ -114,10 +133,11 @@ func (q *monitor) exchange(ctx context.Context, command string, arguments, resul
 				return fmt.Errorf("wait for QEMU's answer to %s: %w", command, err)
 			case m.Name != "":
 				q.events = append(q.events, m.event)
+			case m.ID != nil && *m.ID != q.serial: // an earlier client's
 			case m.Error != nil:
 				m.Error.Command = command
 				return m.Error
-			case m.ID != nil && *m.ID == q.serial:
+			case m.ID != nil:
 				if result == nil {
 					return nil
 				}

@@ -15,12 +15,15 @@ import (
 	"time"
 )
 
+// negotiated is the answer to the first request of a conversation.
+var negotiated = []string{`{"return": {}, "id": %d}`}
+
 // peer plays QEMU's part of a conversation: for each request that comes, the next answers, with %d for the request's id.
 func peer(t *testing.T, conn net.Conn, answers ...[]string) {
 	t.Helper()
 	fmt.Fprintln(conn, `{"QMP": {"version": {}, "capabilities": ["oob"]}}`)
 	requests := bufio.NewScanner(conn)
-	for _, lines := range append([][]string{{`{"return": {}, "id": %d}`}}, answers...) {
+	for _, lines := range answers {
 		if !requests.Scan() {
 			return
 		}
@@ -37,7 +40,7 @@ func conversation(t *testing.T, answers ...[]string) *monitor {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	go peer(t, theirs, answers...)
+	go peer(t, theirs, append([][]string{negotiated}, answers...)...)
 	q, err := newMonitor(t.Context(), ours)
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +69,26 @@ func TestMonitorAnswers(t *testing.T) {
 		if e, err := q.await(t.Context(), func(e event) bool { return e.Name == name }); err != nil || e.Name != name {
 			t.Errorf("await %s = %v, %v", name, e, err)
 		}
+	}
+}
+
+// A client that went away has left commands with QEMU, whose answers come to the next one.
+func TestMonitorAfterAHastyClient(t *testing.T) {
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	go func() {
+		fmt.Fprintln(theirs, `{"return": {}, "id": -1}`)
+		peer(t, theirs,
+			[]string{`{"error": {"class": "CommandNotFound", "desc": "negotiation is complete"}, "id": %d}`},
+			[]string{`{"error": {"class": "GenericError", "desc": "late"}, "id": -2}`, `{"return": {"status": "running"}, "id": %d}`},
+		)
+	}()
+	q, err := newMonitor(t.Context(), ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, err := q.runState(t.Context()); state != "running" || err != nil {
+		t.Errorf("runState = %q, %v", state, err)
 	}
 }
 
