@@ -190,10 +190,12 @@ func apiAddress(status drivers.Status, m drivers.Machine) string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-// watchEvery is how often a machine is looked at while something is done on it.
 const (
-	watchEvery       = time.Second
+	watchEvery       = time.Second      // how often a machine is looked at while something is done on it
 	watchRemoteEvery = 10 * time.Second // whose machine has to answer that itself
+
+	lastLook  = 3 * time.Second // at a machine on which something failed
+	lookAgain = 50 * time.Millisecond
 )
 
 // watch returns a context that ends, with the reason as its cause, when the machine does.
@@ -213,17 +215,25 @@ func (h *held) watch(ctx context.Context) (context.Context, func()) {
 				return
 			case <-tick.C:
 			}
-			status, err := h.driver.Status(watched, machine)
-			if err != nil || watched.Err() != nil {
-				continue
-			}
-			if reason := trouble(status); reason != nil {
-				cancel(reason.WithEvidence(join(reason.Evidence, h.consoleTail())))
+			if reason, _ := h.examine(watched, machine); reason != nil {
+				cancel(reason)
 				return
 			}
 		}
 	}()
 	return watched, func() { cancel(nil) }
+}
+
+// examine returns what is wrong with a machine that ought to run, nil for nothing, and whether the machine says how it is.
+func (h *held) examine(ctx context.Context, machine drivers.Machine) (reason *fail.Error, known bool) {
+	status, err := h.driver.Status(ctx, machine)
+	if err != nil || ctx.Err() != nil {
+		return nil, false
+	}
+	if reason = trouble(status); reason != nil {
+		reason = reason.WithEvidence(join(reason.Evidence, h.consoleTail()))
+	}
+	return reason, status.State != drivers.Unknown
 }
 
 // trouble is what is wrong with a machine that ought to run; nil: nothing, as far as is known.
@@ -238,10 +248,23 @@ func trouble(status drivers.Status) *fail.Error {
 	}
 }
 
-// because returns the reason for which a watch ended, if it did, in place of what that led to.
-func (*held) because(ctx, watched context.Context, err error) error {
+// because returns the reason for which a watched machine ended or was halted, if it did, in place of what that led to.
+func (h *held) because(ctx, watched context.Context, err error) error {
 	if reason := (*fail.Error)(nil); ctx.Err() == nil && errors.As(context.Cause(watched), &reason) {
 		return reason
+	}
+	// What it led to may be there before the watch looks again, and before the machine's last process is gone.
+	soon, cancel := context.WithTimeout(ctx, lastLook)
+	defer cancel()
+	for soon.Err() == nil {
+		reason, known := h.examine(soon, h.record.Machine)
+		if reason != nil {
+			return reason
+		}
+		if known {
+			break
+		}
+		time.Sleep(lookAgain)
 	}
 	return err
 }

@@ -139,6 +139,22 @@ func TestForksAreInterrupted(t *testing.T) {
 	}
 }
 
+// The machine of a template's making ends while it comes to rest: that is what the start says, not what it led to.
+func TestMachineOfAMakingEnds(t *testing.T) {
+	w := newWorld(t)
+	w.on["settle"] = func() error {
+		states, _ := filepath.Glob(filepath.Join(w.dirs.Cache, templatesDir, "*"+makingSuffix, machineDir, "state"))
+		if len(states) != 1 {
+			t.Fatalf("machines in the making: %v", states)
+		}
+		fakeDriver{w}.set(drivers.Machine{Dir: filepath.Dir(states[0])}, drivers.Stopped)
+		return fail.New(fail.GuestCommand, "connection lost")
+	}
+	if err := w.forkOne("dory"); !fail.Is(err, fail.MachineEnded) {
+		t.Error(err)
+	}
+}
+
 // What a dory that was killed while it made a template has left is found by the next delete, and by the next start.
 func TestWhatAKilledMakingLeavesIsSwept(t *testing.T) {
 	w := newWorld(t)

@@ -121,8 +121,16 @@ func (s *start) makeTemplate(ctx context.Context, key string, inputs TemplateInp
 		return err
 	}
 	err = progress.Do(ctx, settleStep, func(ctx context.Context) (string, error) {
-		result, err := s.parts.settle(ctx, node)
-		return result, errors.Join(err, t.forget(ctx, authority))
+		watched, stop := t.watch(ctx)
+		defer stop()
+		result, err := s.parts.settle(watched, node)
+		if err == nil {
+			err = t.forget(watched, authority)
+		}
+		if err != nil {
+			err = t.because(ctx, watched, err)
+		}
+		return result, err
 	})
 	if err != nil {
 		return err
