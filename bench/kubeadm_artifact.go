@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,11 +18,11 @@ import (
 )
 
 // The baseline's disk: dory's own bundle, to which kubeadm and the images of its static pods are added. A machine is given
-// it in place of the bundle, so containerd, runc, the kubelet and the CNI plugins are the same files, and the images lie as
-// unpacked in it as dory's own. What differs between the two is only how a cluster is made.
+// it in place of the bundle, so containerd, runc, etcd and the CNI plugins are the same files, and the images lie as
+// unpacked in it as dory's own. Kubernetes' programs are upstream's, of the same version: what dory's bundle patches or
+// leaves out (bundle/build/patch.go) is a part of how dory makes a cluster, which is what differs between the two.
 
-// podImage is an image that kubeadm's pods run. Its programs are hard links to what the bundle has: one copy on the disk and
-// in the node's page cache, as dory's own nodes have it and kubeadm's usually do not.
+// podImage is an image that kubeadm's pods run. Its programs are hard links to files of the disk.
 type podImage struct {
 	repository string            // below registry.k8s.io
 	links      map[string]string // path in the image -> path in the bundle
@@ -31,10 +32,10 @@ type podImage struct {
 
 // podImages are all that "kubeadm config images list" names, and busybox, in which DNS is asked.
 var podImages = []podImage{
-	{repository: "kube-apiserver", links: multiCall("kube-apiserver")},
-	{repository: "kube-controller-manager", links: multiCall("kube-controller-manager")},
-	{repository: "kube-scheduler", links: multiCall("kube-scheduler")},
-	{repository: "kube-proxy", links: multiCall("kube-proxy")},
+	{repository: "kube-apiserver", links: upstream("kube-apiserver")},
+	{repository: "kube-controller-manager", links: upstream("kube-controller-manager")},
+	{repository: "kube-scheduler", links: upstream("kube-scheduler")},
+	{repository: "kube-proxy", links: upstream("kube-proxy")},
 	{repository: "etcd", links: map[string]string{"usr/local/bin/etcd": "bin/etcd"}},
 	{repository: "coredns/coredns", copy: "coredns", config: map[string]any{"Entrypoint": []string{"/coredns"}}},
 	{repository: "pause", copy: "pause", config: map[string]any{"User": "65535:65535", "Entrypoint": []string{"/pause"}}},
@@ -48,12 +49,12 @@ const (
 	registry     = "registry.k8s.io/"
 )
 
-func multiCall(name string) map[string]string {
-	return map[string]string{"usr/local/bin/" + name: "bin/kubernetes"}
+func upstream(name string) map[string]string {
+	return map[string]string{"usr/local/bin/" + name: "bin/" + name}
 }
 
 // recipeVersion is raised when the code below makes something else of the same inputs.
-const recipeVersion = 1
+const recipeVersion = 2
 
 // artifact makes the baseline's disk, unless it is there already.
 type artifact struct {
@@ -71,7 +72,7 @@ func kubeadmArtifact(ctx context.Context, b *bundle.Bundle) (string, error) {
 	if known, _ := os.ReadFile(out + ".inputs"); string(known) == inputs && exists(out) {
 		return out, nil
 	}
-	fmt.Fprintln(os.Stderr, "making the baseline's disk: builds kubeadm, packs the images of its pods; some minutes, once")
+	fmt.Fprintln(os.Stderr, "making the baseline's disk: builds Kubernetes as upstream has it, packs the images of kubeadm's pods; some minutes, once")
 	if err := os.MkdirAll(filepath.Dir(out), 0o700); err != nil {
 		return "", err
 	}
@@ -94,7 +95,7 @@ func kubeadmArtifact(ctx context.Context, b *bundle.Bundle) (string, error) {
 func artifactInputs(b *bundle.Bundle) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, recipeVersion, b.Digest, runtime.Version(), podImages)
-	for _, name := range []string{"bench/kubeadm/go.mod", "bench/kubeadm/go.sum", iptables} {
+	for _, name := range []string{"bench/kubeadm/go.mod", "bench/kubeadm/go.sum", iptables} { // the bundle's digest has its own
 		content, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
@@ -108,7 +109,7 @@ func (a *artifact) path(name string) string { return filepath.Join(a.work, name)
 
 // make works through what a bundle's build does, from a bundle that is there.
 func (a *artifact) make(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{a.unpack, a.kubeadm, a.images, a.containerd, a.pack} {
+	for _, step := range []func(context.Context) error{a.unpack, a.compile, a.images, a.containerd, a.pack} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -120,8 +121,18 @@ func (a *artifact) unpack(ctx context.Context) error {
 	return command(ctx, "", nil, "fsck.erofs", "--extract="+a.path("tree"), a.bundle.Path)
 }
 
-// kubeadm is built from the module that the bundle's components are built from, stamped alike.
-func (a *artifact) kubeadm(ctx context.Context) error {
+// kubernetesPrograms are built for the baseline, each in the directory whose go.mod has what it needs.
+var kubernetesPrograms = map[string]string{
+	"kubeadm":                 "bench/kubeadm",
+	"kubelet":                 "bundle/components/kubernetes",
+	"kube-apiserver":          "bundle/components/kubernetes",
+	"kube-controller-manager": "bundle/components/kubernetes",
+	"kube-scheduler":          "bundle/components/kubernetes",
+	"kube-proxy":              "bundle/components/kubernetes",
+}
+
+// compile builds Kubernetes' programs from the module that the bundle's are built from, stamped alike, without its patches.
+func (a *artifact) compile(ctx context.Context) error {
 	version := a.bundle.Manifest.Kubernetes
 	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
 	minor, _, _ := strings.Cut(rest, ".")
@@ -130,7 +141,16 @@ func (a *artifact) kubeadm(ctx context.Context) error {
 		flags += fmt.Sprintf(" -X=%s.gitVersion=%s -X=%[1]s.gitMajor=%[3]s -X=%[1]s.gitMinor=%[4]s", p, version, major, minor)
 	}
 	env := []string{"GOFLAGS=-trimpath -buildvcs=false", "GOWORK=off", "CGO_ENABLED=0"}
-	return command(ctx, "bench/kubeadm", env, "go", "build", "-ldflags="+flags, "-o", a.path("tree/bin/kubeadm"), "k8s.io/kubernetes/cmd/kubeadm")
+	for name, dir := range kubernetesPrograms {
+		to := a.path("tree/bin/" + name)
+		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) { // a link to the bundle's one binary
+			return err
+		}
+		if err := command(ctx, dir, env, "go", "build", "-ldflags="+flags, "-o", to, "k8s.io/kubernetes/cmd/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // images writes an OCI layout of all images, tagged as this kubeadm wants them. Programs are only noted in it: the file says
