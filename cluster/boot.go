@@ -164,7 +164,7 @@ func (s *start) provision(ctx context.Context, node Node, authority *pki.Authori
 
 // revert puts the node back to what it was before, if the failed start tried to change it.
 func (s *start) revert(ctx context.Context, node Node, authority *pki.Authority, why error) error {
-	if !s.changed || s.record.Upgrading != "" || ctx.Err() != nil || fail.Is(why, fail.DiskTooMuch) || fail.Is(why, fail.QEMUFailed) {
+	if !s.changed || s.record.Upgrading != "" || ctx.Err() != nil || fail.Is(why, fail.DiskTooMuch) || fail.Is(why, fail.MachineEnded) {
 		return nil
 	}
 	return progress.Do(ctx, revertStep, func(ctx context.Context) (string, error) {
