@@ -19,13 +19,13 @@ import (
 
 // The baseline's disk: dory's own bundle, to which kubeadm and the images of its static pods are added. A machine is given
 // it in place of the bundle, so containerd, runc, etcd and the CNI plugins are the same files, and the images lie as
-// unpacked in it as dory's own. Kubernetes' programs are upstream's, of the same version: what dory's bundle patches or
-// leaves out (bundle/build/patch.go) is a part of how dory makes a cluster, which is what differs between the two.
+// unpacked in it as dory's own. Kubernetes' programs are upstream's, of the same version: what dory's bundle
+// patches (bundle/build/patch.go) is a part of how dory makes a cluster, which is what differs between the two.
 
 // podImage is an image that kubeadm's pods run. Its programs are hard links to files of the disk.
 type podImage struct {
 	repository string            // below registry.k8s.io
-	links      map[string]string // path in the image -> path in the bundle
+	links      map[string]string // path in the image -> path on the disk
 	copy       string            // a file by which the bundle's image is known that this one is a copy of
 	config     map[string]any
 }
@@ -95,7 +95,7 @@ func kubeadmArtifact(ctx context.Context, b *bundle.Bundle) (string, error) {
 func artifactInputs(b *bundle.Bundle) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, recipeVersion, b.Digest, runtime.Version(), podImages)
-	for _, name := range []string{"bench/kubeadm/go.mod", "bench/kubeadm/go.sum", iptables} { // the bundle's digest has its own
+	for _, name := range []string{"bench/kubeadm/go.mod", "bench/kubeadm/go.sum", iptables} { // the bundle's digest stands for the other go.mod
 		content, err := os.ReadFile(name)
 		if err != nil {
 			return "", err

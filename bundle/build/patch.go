@@ -85,14 +85,14 @@ var patches = []patch{
 			"\tif err == nil && len(existing.Items) == 0 && createRBACPolicy(p, client) == nil {\n\t\treturn true, nil\n\t}\n\tif err != nil {"},
 	{[]string{"kubernetes"}, "k8s.io/kubernetes", rbacStorage,
 		"func ensureRBACPolicy(", createRBACPolicy + "func ensureRBACPolicy("},
+	// All the while the API server asked itself whether it is ready, ten times a second, before it writes down its own address.
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", "pkg/controlplane/controller/kubernetesservice/controller.go",
+		"wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true,", "wait.PollUntilContextCancel(ctx, 500*time.Millisecond, true,"},
 	// Each of the controllers' accounts was asked for, its namespace too, and created, before the next controller was even made: 120
 	// requests one after the other, some 3 seconds of a cold start. Whoever needs a token makes sure of the account anyway.
 	{[]string{"kubernetes"}, "k8s.io/controller-manager", "pkg/clientbuilder/client_builder_dynamic.go",
 		"\t_, err := getOrCreateServiceAccount(t.CoreClient, t.Namespace, saName)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n",
 		"\tgo getOrCreateServiceAccount(t.CoreClient, t.Namespace, saName)\n"},
-	// All the while the API server asked itself whether it is ready, ten times a second, before it writes down its own address.
-	{[]string{"kubernetes"}, "k8s.io/kubernetes", "pkg/controlplane/controller/kubernetesservice/controller.go",
-		"wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true,", "wait.PollUntilContextCancel(ctx, 500*time.Millisecond, true,"},
 }
 
 const rbacStorage = "pkg/registry/rbac/rest/storage_rbac.go"
