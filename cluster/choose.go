@@ -13,8 +13,8 @@ import (
 	"github.com/dorykube/dory/internal/progress"
 )
 
-// askLimit is how long drivers have to say whether they work here.
-const askLimit = 2 * time.Second
+// patience is how long drivers have to say whether they work here. A busy computer may take seconds to run QEMU for the first time.
+var patience = registry.Patience{Turn: 2 * time.Second, All: 15 * time.Second}
 
 // checkDriver asks the driver whether it can work here at all, before anything is made. A new cluster of any driver gets
 // the first that can, and keeps it.
@@ -23,7 +23,7 @@ func (s *start) checkDriver(ctx context.Context) error {
 	if s.driver == nil && s.plan.Spec.Driver == registry.Auto {
 		options := s.driverOptions(s.log)
 		options.URI = s.plan.Spec.LibvirtURI
-		chosen, err := registry.Pick(s.parts.askFirst(ctx, options, askLimit))
+		chosen, err := registry.Pick(s.parts.askFirst(ctx, options, patience))
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(ctx.Err(), err)
 		}

@@ -72,11 +72,15 @@ func (w *world) entry() registry.Entry {
 }
 
 // asking asks the one driver that there is.
-func asking(entry registry.Entry) func(context.Context, registry.Options, time.Duration) []registry.Answer {
-	return func(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {
-		driver := entry.New(o)
-		return []registry.Answer{{Entry: entry, Driver: driver, Report: driver.Check(ctx)}}
+func asking(entry registry.Entry) func(context.Context, registry.Options, registry.Patience) []registry.Answer {
+	return func(ctx context.Context, o registry.Options, _ registry.Patience) []registry.Answer {
+		return answering(ctx, entry, o)
 	}
+}
+
+func answering(ctx context.Context, entry registry.Entry, o registry.Options) []registry.Answer {
+	driver := entry.New(o)
+	return []registry.Answer{{Entry: entry, Driver: driver, Report: driver.Check(ctx)}}
 }
 
 // manager is a new process of dory.
@@ -88,7 +92,10 @@ func (w *world) manager() *Manager {
 			}
 			return w.entry(), nil
 		},
-		ask: asking(w.entry()), askFirst: asking(w.entry()),
+		ask: func(ctx context.Context, o registry.Options, _ time.Duration) []registry.Answer {
+			return answering(ctx, w.entry(), o)
+		},
+		askFirst: asking(w.entry()),
 		artifacts: func(_ context.Context, _ home.Dirs, version string) (artifacts, error) {
 			return artifacts{image: "image", bundle: "bundle " + version, images: map[string]string{
 				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")

@@ -68,7 +68,7 @@ type artifacts struct {
 type parts struct {
 	driver    func(name string) (registry.Entry, error)
 	ask       func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
-	askFirst  func(ctx context.Context, o registry.Options, limit time.Duration) []registry.Answer
+	askFirst  func(ctx context.Context, o registry.Options, p registry.Patience) []registry.Answer
 	artifacts func(ctx context.Context, dirs home.Dirs, version string) (artifacts, error)
 	dial      func(ctx context.Context, c sshrun.Config) (Node, error)
 	provision func(ctx context.Context, t provision.Target, s provision.Settings, a *pki.Authority, wait []string, timeout time.Duration) error
