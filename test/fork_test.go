@@ -44,6 +44,7 @@ func TestForks(t *testing.T) {
 	d.only("one")
 	part("pods are made and answer", func(t *testing.T, d *dory) { podsWork(t, d, "one") })
 	part("time goes on", timeGoesOn)
+	part("sessions outlive the renewal", sessionsOutliveRenewal)
 	part("tokens in the template's pods are renewed", systemPodsStay)
 	d.only("two")
 	part("so they are in the other", func(t *testing.T, d *dory) { podsWork(t, d, "two") })
@@ -220,6 +221,35 @@ func podsWork(t *testing.T, d *dory, profile string) {
 	}
 }
 
+// sessionsOutliveRenewal has the kubelet do what it does half a minute after a fork, while somebody looks into a pod.
+func sessionsOutliveRenewal(t *testing.T, d *dory) {
+	const token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+	process := d.in("one", "systemctl show -P MainPID kubelet")
+	script := "old=$(cat " + token + "); echo $old; for i in $(seq 60); do new=$(cat " + token + "); [ \"$new\" != \"$old\" ] && break; sleep 1; done; sleep 5; echo $new"
+	session := make(chan result, 1)
+	go func() {
+		session <- d.run(commandLimit, "-p", "one", "kubectl", "--", "exec", "deploy/web", "--", "busybox", "sh", "-c", script)
+	}()
+	var r result
+	for ended := false; !ended; { // asked again and again, since nothing tells when the session has begun
+		select {
+		case r = <-session:
+			ended = true
+		case <-time.After(5 * time.Second):
+			d.in("one", "systemctl reload kubelet")
+		}
+	}
+	if tokens := strings.Fields(r.stdout); r.code != 0 || len(tokens) != 2 || tokens[0] == tokens[1] {
+		t.Errorf("exit %d: %s; a pod's tokens before and after: %q", r.code, r.stderr, r.stdout)
+	}
+	if now := d.in("one", "systemctl show -P MainPID kubelet"); now != process || now == "0" {
+		t.Errorf("the kubelet was process %s and is %s", process, now)
+	}
+	if told, is := d.kubectlOf("one", "get", "node", "dory", "-o", "jsonpath={.status.nodeInfo.machineID}"), d.in("one", "cat /etc/machine-id"); told != is {
+		t.Errorf("the kubelet tells of the machine-id %s, and it is %s", told, is)
+	}
+}
+
 // systemPodsStay waits until the template's service-account key is forgotten, and then looks whether its pods got on.
 func systemPodsStay(t *testing.T, d *dory) {
 	d.eventually("the template's key is forgotten", 3*time.Minute, func() error {
@@ -249,7 +279,7 @@ func systemPodsStay(t *testing.T, d *dory) {
 func (d *dory) usesVolume(profile string) {
 	d.t.Helper()
 	d.pipeKubectl(profile, fmt.Sprintf(claim, "data"))
-	d.must(startLimit, "-p", profile, "kubectl", "--", "wait", "pod/uses-data", "--for=condition=Ready", "--timeout=10m")
+	d.must(startLimit, "-p", profile, "kubectl", "--", "wait", "pod/uses-data", "--for=condition=Ready", "--timeout=5m")
 }
 
 const claim = `apiVersion: v1

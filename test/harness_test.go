@@ -226,8 +226,13 @@ func (d *dory) processesBelow(dir string) (found []string) {
 	return found
 }
 
-// evidence prints what a failed test leaves to look at: the consoles' tails, the logs, the journal.
+// evidence prints what a failed test leaves to look at: the consoles' tails, the logs, the journal, what runs in the cluster.
 func (d *dory) evidence() {
+	for _, args := range [][]string{{"get", "pods,pvc", "-A", "-o", "wide"}, {"get", "events", "-A", "--sort-by=.lastTimestamp"}} {
+		if r := d.run(time.Minute, append([]string{"kubectl", "--"}, args...)...); r.code == 0 {
+			d.t.Logf("kubectl %s:\n%s", strings.Join(args, " "), tail(r.stdout, 40))
+		}
+	}
 	if r := d.run(time.Minute, "logs", "--problems"); r.code == 0 {
 		d.t.Logf("problems:\n%s", tail(r.stdout, 60))
 	}

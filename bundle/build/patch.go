@@ -19,7 +19,7 @@ type patch struct {
 }
 
 // inTouch are the components that a fork of a cluster finds running, and whose client-go can read an authority's file again.
-var inTouch = []string{"kubernetes", "coredns", "metrics-server"}
+var inTouch = []string{"kubernetes", "coredns", "metrics-server", "local-path-provisioner"}
 
 // selfSigning are the components that serve with a certificate that they made themselves.
 var selfSigning = []string{"kubernetes", "metrics-server"}
@@ -45,7 +45,7 @@ var patches = []patch{
 	// The controllers' tokens are the template's until they are an hour old. Each controller's first request, once the
 	// template's key was forgotten, was refused and tried again later: users saw "ReplicaSetCreateError ... Unauthorized" with
 	// their first Deployment. A token that is refused is replaced already; the request now goes out once more with the new one.
-	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/token_source.go", "\t\ttst.src.ResetTokenOlderThan(start)\n", `		tst.src.ResetTokenOlderThan(start)
+	{inTouch, "k8s.io/client-go", "transport/token_source.go", "\t\ttst.src.ResetTokenOlderThan(start)\n", `		tst.src.ResetTokenOlderThan(start)
 		if req.Body == nil || req.GetBody != nil {
 			again := req.Clone(req.Context())
 			if req.GetBody != nil {
@@ -93,11 +93,43 @@ var patches = []patch{
 	{[]string{"kubernetes"}, "k8s.io/controller-manager", "pkg/clientbuilder/client_builder_dynamic.go",
 		"\t_, err := getOrCreateServiceAccount(t.CoreClient, t.Namespace, saName)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n",
 		"\tgo getOrCreateServiceAccount(t.CoreClient, t.Namespace, saName)\n"},
+	// The kubelet keeps pods' tokens until they are old. In a fork they are of the template's key, so it had to be started anew, which
+	// cut every exec, log and forwarded port half a minute after each fork. See bundle/components/kubernetes/renewal.go.
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", tokenManager, "\t\"sync\"\n\t\"time\"\n", "\t\"sync\"\n\t\"sync/atomic\"\n\t\"time\"\n"},
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", tokenManager, "// NewManager returns a new token manager.\n", tokenGenerations + "// NewManager returns a new token manager.\n"},
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", tokenManager,
+		"fmt.Sprintf(\"%q/%q/%#v/%#v/%#v/%q\", name,", "fmt.Sprintf(\"%d/%q/%q/%#v/%#v/%#v/%q\", generation.Load(), name,"},
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", "pkg/kubelet/kubelet.go", "\tpodUIDs := kl.workQueue.GetWork()\n",
+		"\tpodUIDs := kl.workQueue.GetWork()\n\tif token.Renewed() {\n\t\treturn allPods\n\t}\n"},
+	// And it tells of the machine-id that it has read once.
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", nodeSetters, "\t\"net\"\n\tgoruntime", "\t\"net\"\n\t\"os\"\n\tgoruntime"},
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", nodeSetters, "\t\t\tnode.Status.NodeInfo.MachineID = info.MachineID\n",
+		"\t\t\tnode.Status.NodeInfo.MachineID = info.MachineID\n\t\t\tif id, err := os.ReadFile(\"/etc/machine-id\"); err == nil {\n" +
+			"\t\t\t\tnode.Status.NodeInfo.MachineID = strings.TrimSpace(string(id))\n\t\t\t}\n"},
 }
 
-const rbacStorage = "pkg/registry/rbac/rest/storage_rbac.go"
+// Files that have several patches.
+const (
+	tokenManager = "pkg/kubelet/token/token_manager.go"
+	nodeSetters  = "pkg/kubelet/nodestatus/setters.go"
+	rbacStorage  = "pkg/registry/rbac/rest/storage_rbac.go"
+)
 
-// createRBACPolicy is a function for that file.
+// tokenGenerations are functions for tokenManager. Tokens of an earlier generation are found no more, and go when they expire.
+const tokenGenerations = `var generation, seen atomic.Int64
+
+// Renew has new tokens fetched for all pods.
+func Renew() { generation.Add(1) }
+
+// Renewed says once after each Renew that pods' volumes must be looked at.
+func Renewed() bool {
+	now := generation.Load()
+	return seen.Swap(now) != now
+}
+
+`
+
+// createRBACPolicy is a function for rbacStorage.
 const createRBACPolicy = `func createRBACPolicy(p *PolicyData, client clientset.Interface) error {
 	var group errgroup.Group
 	group.SetLimit(4)

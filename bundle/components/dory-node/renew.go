@@ -171,20 +171,22 @@ const (
 	previousAccountKey = "/etc/kubernetes/pki/service-account-previous.pub"
 )
 
-// Who starts a cluster uses it at once: deploys something, waits for it, looks into it. A kubelet that is started anew answers
-// none of that for some seconds, so it waits for as long as it can. The sum is the time until credentials from inside of the
-// template are refused, and less than a minute.
+// Who starts a cluster uses it at once, and the processors have enough to do: what may come later waits for as long as it can.
+// The sum is the time until credentials from inside of the template are refused, and less than a minute.
 const (
-	beforeKubelet = 30 * time.Second
+	beforeTokens  = 30 * time.Second
 	beforeRefusal = 22 * time.Second
 )
 
 // finishRenewal runs as the unit dory-renewal, after a renewal and when it was cut short. It does what may come later: the
-// kubelet, started anew, fetches new tokens for the pods there are; then the template's key is forgotten.
+// kubelet fetches new tokens for the pods there are; then the template's key is forgotten. Journald is for the new machine-id.
 func finishRenewal() error {
-	time.Sleep(beforeKubelet)
-	if out, err := exec.Command("systemctl", "restart", "--no-block", "kubelet", "systemd-journald").CombinedOutput(); err != nil {
-		return fmt.Errorf("restart the kubelet: %w: %s", err, out)
+	time.Sleep(beforeTokens)
+	if out, err := exec.Command("systemctl", "reload-or-restart", "--no-block", "kubelet").CombinedOutput(); err != nil {
+		return fmt.Errorf("have the kubelet fetch new tokens: %w: %s", err, out)
+	}
+	if out, err := exec.Command("systemctl", "restart", "--no-block", "systemd-journald").CombinedOutput(); err != nil {
+		return fmt.Errorf("restart the journal: %w: %s", err, out)
 	}
 	time.Sleep(beforeRefusal)
 	// The API server only ever adds authorities to this ConfigMap, by which extension API servers know it; gone, it is made anew.

@@ -3,12 +3,15 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dorykube/dory/bundle/components/kubernetes/signer"
 	"k8s.io/client-go/transport"
+	"k8s.io/kubernetes/pkg/kubelet/token"
 )
 
 // accountVariable names the service-account key in the environment of the components that upstream lets read it only once:
@@ -21,6 +24,10 @@ const accountVariable = "DORY_ACCOUNT_KEY"
 
 // prepareRenewal makes a component take new keys and certificates while it runs, where upstream's would not.
 func prepareRenewal(component string) error {
+	if component == "kubelet" {
+		renewTokensWhenAsked()
+		return nil
+	}
 	account := os.Getenv(accountVariable)
 	if account == "" {
 		return nil
@@ -46,6 +53,18 @@ func prepareRenewal(component string) error {
 		go authorities{lastFlag("root-ca-file"), account + ".key", lastFlag("kubeconfig")}.keep()
 	}
 	return nil
+}
+
+// renewTokensWhenAsked makes SIGUSR1 mean to the kubelet that the service-account key is a new one. It does not look by itself: who
+// has just made a fork uses it, and the tokens of the template are accepted for a while.
+func renewTokensWhenAsked() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		for range asked {
+			token.Renew()
+		}
+	}()
 }
 
 // flagValues are the values of --name=value on the process's command line.
