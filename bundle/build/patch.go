@@ -21,6 +21,9 @@ type patch struct {
 // inTouch are the components that a fork of a cluster finds running, and whose client-go can read an authority's file again.
 var inTouch = []string{"kubernetes", "coredns", "metrics-server", "local-path-provisioner"}
 
+// inPods are those of them that run in pods.
+var inPods = []string{"coredns", "metrics-server", "local-path-provisioner"}
+
 // selfSigning are the components that serve with a certificate that they made themselves.
 var selfSigning = []string{"kubernetes", "metrics-server"}
 
@@ -45,7 +48,7 @@ var patches = []patch{
 	// The controllers' tokens are the template's until they are an hour old. Each controller's first request, once the
 	// template's key was forgotten, was refused and tried again later: users saw "ReplicaSetCreateError ... Unauthorized" with
 	// their first Deployment. A token that is refused is replaced already; the request now goes out once more with the new one.
-	{inTouch, "k8s.io/client-go", "transport/token_source.go", "\t\ttst.src.ResetTokenOlderThan(start)\n", `		tst.src.ResetTokenOlderThan(start)
+	{[]string{"kubernetes"}, "k8s.io/client-go", "transport/token_source.go", "\t\ttst.src.ResetTokenOlderThan(start)\n", `		tst.src.ResetTokenOlderThan(start)
 		if req.Body == nil || req.GetBody != nil {
 			again := req.Clone(req.Context())
 			if req.GetBody != nil {
@@ -57,6 +60,9 @@ var patches = []patch{
 			return tst.ort.RoundTrip(again)
 		}
 `},
+	// A pod reads its token's file again when a minute, less ten seconds, has passed. In a fork that was after the template's key had been
+	// forgotten: a volume that was asked for in between was refused, and made a minute or two later.
+	{inPods, "k8s.io/client-go", "transport/token_source.go", "\t\t\tperiod: time.Minute,\n", "\t\t\tperiod: 15 * time.Second,\n"},
 	// A component that starts makes a certificate for its port, or for its connections to itself, that lasts as long as its process:
 	// two RSA keys of 2048 bits, an authority's and its own. They took 44 % of kube-controller-manager's processor time while it
 	// starts and 58 % of kube-scheduler's (sampled, not emulated); ECDSA keys take none worth mentioning.
