@@ -226,15 +226,19 @@ func (d *dory) processesBelow(dir string) (found []string) {
 	return found
 }
 
-// evidence prints what a failed test leaves to look at: the consoles' tails, the logs, the journal, what runs in the cluster.
+// evidence prints what a failed test leaves to look at: of each cluster what runs in it, the journal and the logs, the consoles' tails.
 func (d *dory) evidence() {
-	for _, args := range [][]string{{"get", "pods,pvc", "-A", "-o", "wide"}, {"get", "events", "-A", "--sort-by=.lastTimestamp"}} {
-		if r := d.run(time.Minute, append([]string{"kubectl", "--"}, args...)...); r.code == 0 {
-			d.t.Logf("kubectl %s:\n%s", strings.Join(args, " "), tail(r.stdout, 40))
+	clusters, _ := os.ReadDir(filepath.Join(d.home, "state", "clusters"))
+	for _, c := range clusters {
+		for _, args := range [][]string{
+			{"kubectl", "--", "get", "pods,pvc", "-A", "-o", "wide"},
+			{"kubectl", "--", "get", "events", "-A", "--sort-by=.lastTimestamp"},
+			{"logs", "--problems"},
+		} {
+			if r := d.run(time.Minute, append([]string{"-p", c.Name()}, args...)...); r.code == 0 {
+				d.t.Logf("%s: dory %s:\n%s", c.Name(), strings.Join(args, " "), tail(r.stdout, 60))
+			}
 		}
-	}
-	if r := d.run(time.Minute, "logs", "--problems"); r.code == 0 {
-		d.t.Logf("problems:\n%s", tail(r.stdout, 60))
 	}
 	filepath.WalkDir(filepath.Join(d.home, "state"), func(path string, entry os.DirEntry, err error) error {
 		name := filepath.Base(path)

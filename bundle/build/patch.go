@@ -18,11 +18,11 @@ type patch struct {
 	from, to     string
 }
 
-// inTouch are the components that a fork of a cluster finds running, and whose client-go can read an authority's file again.
-var inTouch = []string{"kubernetes", "coredns", "metrics-server", "local-path-provisioner"}
-
-// inPods are those of them that run in pods.
+// inPods are the components that run in pods and talk to the API server.
 var inPods = []string{"coredns", "metrics-server", "local-path-provisioner"}
+
+// inTouch are the components that a fork of a cluster finds running, and that must read an authority's file again.
+var inTouch = append([]string{"kubernetes"}, inPods...)
 
 // selfSigning are the components that serve with a certificate that they made themselves.
 var selfSigning = []string{"kubernetes", "metrics-server"}
