@@ -18,16 +18,17 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 		return false, err
 	}
 	f := m.files(name)
-	if _, err := os.Lstat(f.dir); os.IsNotExist(err) {
-		existed, err := m.deleteOwned(ctx, f)
-		// What a delete that was cut short has left last.
-		return existed, errors.Join(err, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files()))
+	if _, err := os.Lstat(f.lock()); os.IsNotExist(err) && !f.exist() {
+		return m.deleteTraces(ctx, f, name) // without making a lock's file for a name that is none
 	}
 	h, err := m.hold(ctx, name, "delete")
 	if err != nil {
 		return false, err
 	}
 	defer h.release()
+	if !f.exist() { // whoever held the lock has deleted it
+		return m.deleteTraces(ctx, f, name)
+	}
 	h.openLog("delete")
 	err = progress.Do(ctx, deleteStep, func(ctx context.Context) (string, error) {
 		return name, h.removeAll(ctx)
@@ -38,6 +39,12 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 	h.lock.remove()
 	m.sweepTemplates(ctx) // a start that was killed may have been making one
 	return true, nil
+}
+
+// deleteTraces removes what there may be of a cluster that has no directory: what a delete that was cut short left last.
+func (m *Manager) deleteTraces(ctx context.Context, f files, name string) (existed bool, err error) {
+	existed, err = m.deleteOwned(ctx, f)
+	return existed, errors.Join(err, kubeconfig.Remove(name, m.Dirs.State, kubeconfig.Files()))
 }
 
 // removeAll is the list of what a cluster leaves behind. The removals are independent; the directory, by which the rest

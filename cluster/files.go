@@ -1,6 +1,9 @@
 package cluster
 
-import "path/filepath"
+import (
+	"os"
+	"path/filepath"
+)
 
 // The files that dory keeps of its clusters, all below home.Dirs.State. Directories are 0700, files 0600.
 //
@@ -43,3 +46,9 @@ func (m *Manager) kubectlDir() string { return filepath.Join(m.Dirs.Cache, "kube
 
 func (f files) lock() string            { return f.dir + lockSuffix }
 func (f files) path(name string) string { return filepath.Join(f.dir, name) }
+
+// exist reports whether the cluster has a directory, or whatever bears its name.
+func (f files) exist() bool {
+	_, err := os.Lstat(f.dir)
+	return !os.IsNotExist(err)
+}

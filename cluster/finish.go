@@ -233,7 +233,6 @@ func (s *start) failed(ctx context.Context, err error) error {
 		if deleted := s.removeAll(ctx); deleted != nil {
 			return joinFailures(err, deleted)
 		}
-		s.lockOnly()
 		return err
 	}
 	return &Logged{err, s.files.path(logFile)}
@@ -248,7 +247,6 @@ func (s *start) driveOut(ctx context.Context) {
 	}
 	if s.before == nil {
 		s.removeFiles()
-		s.lockOnly()
 	}
 }
 

@@ -188,6 +188,41 @@ func TestLockSaysWhoHoldsIt(t *testing.T) {
 	other.release()
 }
 
+// Who waited for a delete finds no cluster, and leaves no lock's file; nor does a delete after one that was killed last of all.
+func TestNothingIsLeftOfTheLock(t *testing.T) {
+	w := newWorld(t)
+	for verb, do := range map[string]func(m *Manager) error{
+		"stop":   func(m *Manager) error { _, err := m.Stop(context.Background(), "dory", StopOptions{}); return err },
+		"delete": func(m *Manager) error { _, err := m.Delete(context.Background(), "dory"); return err },
+	} {
+		if err := w.start(); err != nil {
+			t.Fatal(err)
+		}
+		h, err := w.manager().hold(context.Background(), "dory", "delete")
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiter := make(chan error)
+		go func() { waiter <- do(w.manager()) }()
+		time.Sleep(200 * time.Millisecond)
+		if err := h.removeAll(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		h.release()
+		if err := <-waiter; err != nil && !fail.Is(err, fail.NoCluster) {
+			t.Errorf("%s: %v", verb, err)
+		}
+		if left := w.left(); len(left) > 0 {
+			t.Errorf("%s has left %v", verb, left)
+		}
+	}
+	path := w.manager().files("dory").lock()
+	if err := os.WriteFile(path, []byte("123 dory delete"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.deleted()
+}
+
 func TestVerbsOnAClusterThatIsNotThere(t *testing.T) {
 	w := newWorld(t)
 	m, ctx := w.manager(), context.Background()

@@ -129,8 +129,13 @@ func (m *Manager) driverOptions(log *slog.Logger) registry.Options {
 	return registry.Options{Cache: m.Dirs.Cache, Log: log}
 }
 
+// release lets go of the lock. Without a cluster, because nothing came of it or another dory has just deleted it, the lock's
+// file goes too.
 func (h *held) release() {
 	h.logTo.close()
+	if !h.files.exist() {
+		h.lock.remove()
+	}
 	h.lock.release()
 }
 

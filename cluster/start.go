@@ -46,7 +46,6 @@ func (m *Manager) Start(ctx context.Context, name string, wanted Wanted) (*Start
 	defer h.release()
 	s, err := h.plan(ctx, wanted)
 	if err != nil {
-		h.lockOnly()
 		return nil, err
 	}
 	ctx = h.logged(ctx)
@@ -313,11 +312,4 @@ func newUUID() string {
 	rand.Read(b[:]) // never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// lockOnly removes the lock's file again if nothing came of the cluster.
-func (h *held) lockOnly() {
-	if _, err := os.Stat(h.files.dir); os.IsNotExist(err) {
-		h.lock.remove()
-	}
 }

@@ -220,15 +220,17 @@ func (m *Manager) removeTemplate(ctx context.Context, key string) error {
 func (m *Manager) sweepTemplates(ctx context.Context) {
 	entries, _ := os.ReadDir(m.templatePath(""))
 	for _, entry := range entries {
-		key, suffix, _ := strings.Cut(entry.Name(), ".")
-		if "."+suffix != makingSuffix && "."+suffix != goingSuffix {
+		key, suffix, found := strings.Cut(entry.Name(), ".")
+		if !found || key == "" {
 			continue
 		}
 		l, err := acquireWithin(ctx, m.templatePath(key)+lockSuffix, "template sweep", 0)
 		if err != nil {
 			continue
 		}
-		m.sweep(ctx, m.templatePath(entry.Name()))
+		if suffix := "." + suffix; suffix == makingSuffix || suffix == goingSuffix {
+			m.sweep(ctx, m.templatePath(entry.Name()))
+		}
 		l.remove()
 	}
 }
