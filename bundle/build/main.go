@@ -69,10 +69,11 @@ func run(ctx context.Context, out string) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	if b.work, err = os.MkdirTemp(filepath.Dir(out), ".bundle-work-*"); err != nil {
+	var removeWork func()
+	if b.work, removeWork, err = makeWork(filepath.Dir(out)); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.work)
+	defer removeWork()
 	if err := b.all(ctx, out); err != nil {
 		return err
 	}
