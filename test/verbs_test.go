@@ -74,8 +74,8 @@ func TestRandomVerbs(t *testing.T) {
 	if os.Getenv(torture) != "" {
 		turmoil = wholeTurmoil
 	}
-	name := fmt.Sprintf("%d processes, %d clusters, %v, seed %d", turmoil.processes, turmoil.clusters, turmoil.lasts, seed)
-	t.Log(name)
+	name := fmt.Sprintf("%d processes, %d clusters, %v", turmoil.processes, turmoil.clusters, turmoil.lasts)
+	t.Logf("%s, seed %d", name, seed)
 	end := time.Now().Add(turmoil.lasts)
 	var all sync.WaitGroup
 	tally := &tally{}
@@ -90,7 +90,7 @@ func TestRandomVerbs(t *testing.T) {
 	all.Wait()
 	t.Logf("%s", tally)
 	d.nothingIsLost()
-	report.add(outcome{Kind: kind, Name: name, OK: !t.Failed(), Note: tally.String(), Status: tally.status})
+	report.add(outcome{Kind: kind, Name: name, OK: !t.Failed(), Note: fmt.Sprintf("seed %d: %s", seed, tally), Status: tally.status})
 }
 
 // notIfOthersAreChosen leaves a test out if only some trials are asked for and it is not among them.
