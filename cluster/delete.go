@@ -36,7 +36,7 @@ func (m *Manager) Delete(ctx context.Context, name string) (existed bool, err er
 	if err != nil {
 		return true, err
 	}
-	h.lock.remove()
+	h.release()           // templates have locks of their own
 	m.sweepTemplates(ctx) // a start that was killed may have been making one
 	return true, nil
 }

@@ -215,7 +215,7 @@ func (m *Manager) removeTemplate(ctx context.Context, key string) error {
 	return hostError(os.RemoveAll(doomed), "remove the template "+key)
 }
 
-// sweepTemplates removes what makings and removals that were killed have left, machines included. What somebody still
+// sweepTemplates removes what makings and removals that were killed have left, machines and locks included. What somebody still
 // works on, and what cannot be removed now, stays for the next time.
 func (m *Manager) sweepTemplates(ctx context.Context) {
 	entries, _ := os.ReadDir(m.templatePath(""))

@@ -230,6 +230,9 @@ func (d *dory) processesBelow(dir string) (found []string) {
 func (d *dory) evidence() {
 	clusters, _ := os.ReadDir(filepath.Join(d.home, "state", "clusters"))
 	for _, c := range clusters {
+		if !c.IsDir() { // a lock
+			continue
+		}
 		for _, args := range [][]string{
 			{"kubectl", "--", "get", "pods,pvc", "-A", "-o", "wide"},
 			{"kubectl", "--", "get", "events", "-A", "--sort-by=.lastTimestamp"},
