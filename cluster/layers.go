@@ -149,11 +149,17 @@ func readFile(path string) (file File, err error) {
 	return file, nil
 }
 
-// nearField is a hint at the field that an unknown one may stand for.
+// nearField is a hint at the field that an unknown one may stand for, or at the place where it belongs.
 func nearField(err error) string {
 	_, rest, found := strings.Cut(err.Error(), `unknown field "`)
 	field, _, _ := strings.Cut(rest, `"`)
-	if near := nearest.To(field, []string{"apiVersion", "kind", "metadata", "spec", "name"}); found && near != "" {
+	if !found {
+		return ""
+	}
+	if _, err := FindSetting(field); err == nil {
+		return fmt.Sprintf(" (%q belongs under \"spec\")", field)
+	}
+	if near := nearest.To(field, []string{"apiVersion", "kind", "metadata", "spec", "name"}); near != "" {
 		return fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return ""

@@ -115,7 +115,7 @@ func TestLayers(t *testing.T) {
 	}
 	for text, words := range map[string]string{
 		"kind: Cluster\n": "apiVersion", "nonsense": "", "apiVersion: dory.dev/v1alpha1\nkind: Cluster\nspec: {cpu: 2}\n": "cpu",
-		"apiVersion: dory.dev/v1alpha1\nkind: Cluster\nspecs: {}\n": `did you mean "spec"`, "apiVersion: dory.dev/v1\nkind: Cluster\n": "dory.dev/v1",
+		"apiVersion: dory.dev/v1alpha1\nkind: Cluster\nspecs: {}\n": `did you mean "spec"`, "apiVersion: dory.dev/v1alpha1\nkind: Cluster\ncpus: 2\n": `"cpus" belongs under "spec"`, "apiVersion: dory.dev/v1\nkind: Cluster\n": "dory.dev/v1",
 		"apiVersion: dory.dev/v1alpha1\nkind: Cluster\nspec: {cpus: {a: 1}}\n": "cpus", "apiVersion: dory.dev/v1alpha1\nkind: Cluster\nspec: {cpus: 1, cpus: 2}\n": "cpus",
 	} {
 		_, _, err := Layer(home.Dirs{Config: t.TempDir()}, Given{Config: write("bad.yaml", text), Env: func(string) string { return "" }})

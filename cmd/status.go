@@ -100,11 +100,11 @@ func (a *app) statusPrinter(f *statusFlags) (func(cluster.Status) error, error) 
 	}
 	parsed, err := template.New("format").Parse(text)
 	if err != nil {
-		return nil, fail.Wrap(fail.BadValue, err, "read --format")
+		return nil, badFormat(err)
 	}
 	return func(s cluster.Status) error {
 		if err := parsed.Execute(a.Out, s); err != nil {
-			return fail.Wrap(fail.BadValue, err, "use --format")
+			return badFormat(err)
 		}
 		if f.format == "" {
 			for _, reason := range s.Reasons {
@@ -113,6 +113,11 @@ func (a *app) statusPrinter(f *statusFlags) (func(cluster.Status) error, error) 
 		}
 		return nil
 	}, nil
+}
+
+func badFormat(err error) error {
+	return fail.Wrap(fail.BadValue, err, "use --format").
+		WithAdvice("write a Go template over .Name, .Host, .Kubelet, .APIServer, .Kubeconfig and .Worker")
 }
 
 // clusterLayout is minikube's JSON for 'status --layout cluster': codes as in HTTP.
