@@ -153,6 +153,9 @@ func (s *start) provision(ctx context.Context, node Node, authority *pki.Authori
 	err = s.parts.provision(watched, target, s.record.Settings, authority, wait, time.Duration(s.options.WaitTimeout))
 	if err != nil {
 		err = s.because(ctx, watched, err)
+		if fail.Is(err, fail.GuestSSH) {
+			err = fail.As(err).WithEvidence(s.consoleTail())
+		}
 		if reverted := s.revert(ctx, node, authority, err); reverted != nil {
 			err = joinFailures(err, reverted)
 		}

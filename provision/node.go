@@ -107,8 +107,19 @@ func (n *node) run(ctx context.Context) error {
 	return err
 }
 
-// putFiles installs everything in one stream, unless the node has it already, and mounts the bundle.
+// putFiles installs the files in the user's time limit: a machine that hangs does not say so.
 func (n *node) putFiles(ctx context.Context) (string, error) {
+	inTime, cancel := context.WithTimeout(ctx, n.timeout)
+	defer cancel()
+	result, err := n.install(inTime)
+	if err != nil && ctx.Err() == nil && inTime.Err() != nil {
+		err = fail.Wrap(fail.GuestSSH, err, "put files onto the node within %s", n.timeout)
+	}
+	return result, err
+}
+
+// install installs everything in one stream, unless the node has it already, and mounts the bundle.
+func (n *node) install(ctx context.Context) (string, error) {
 	static, err := staticFiles(n.settings)
 	if err != nil {
 		return "", err

@@ -275,6 +275,20 @@ func TestUnitThatNeverComesUp(t *testing.T) {
 	}
 }
 
+// A machine that hangs while it is given its files does not say so.
+func TestFilesAreNotWaitedForForEver(t *testing.T) {
+	a, err := pki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, hang := range []string{"cat " + stampFile, "tar -x"} {
+		err := Node(t.Context(), Target{Runner: &machine{hang: hang}, API: "127.0.0.1:1"}, settings(), a, nil, 100*time.Millisecond)
+		if !fail.Is(err, fail.GuestSSH) || !strings.Contains(err.Error(), "within 100ms") {
+			t.Errorf("%s: %v", hang, err)
+		}
+	}
+}
+
 func TestAPIServerThatNeverIsReady(t *testing.T) {
 	a, err := pki.New()
 	if err != nil {
@@ -321,7 +335,7 @@ func TestFilesAreSentOnlyIfTheyOrTheCertificatesAreOld(t *testing.T) {
 	} {
 		m := &machine{says: map[string]string{stampFile: c.has}}
 		n := &node{Target: Target{Runner: m}, settings: settings(), authority: a}
-		result, err := n.putFiles(t.Context())
+		result, err := n.install(t.Context())
 		if err != nil || result != c.result || (len(m.tar) > 0) != c.sent || n.changed != (c.sent && c.has != "") {
 			t.Errorf("%.20q: %q, %d bytes sent, %v", c.has, result, len(m.tar), err)
 		}
