@@ -107,14 +107,12 @@ func (n *node) run(ctx context.Context) error {
 	return err
 }
 
-// putFiles installs the files in the user's time limit: a machine that hangs does not say so.
-func (n *node) putFiles(ctx context.Context) (string, error) {
-	inTime, cancel := context.WithTimeout(ctx, n.timeout)
-	defer cancel()
-	result, err := n.install(inTime)
-	if err != nil && ctx.Err() == nil && inTime.Err() != nil {
-		err = fail.Wrap(fail.GuestSSH, err, "put files onto the node within %s", n.timeout)
-	}
+// putFiles installs the files, as long as the user is willing to wait.
+func (n *node) putFiles(ctx context.Context) (result string, err error) {
+	err = inTime(ctx, n.timeout, fail.GuestSSH, "put files onto the node", func(ctx context.Context) error {
+		result, err = n.install(ctx)
+		return err
+	})
 	return result, err
 }
 
@@ -214,15 +212,14 @@ func startScript(units ...string) string {
 // startUnits starts systemd units, as long as the user is willing to wait: systemd itself is patient.
 func startUnits(units ...string) func(*node, context.Context) (string, error) {
 	return func(n *node, ctx context.Context) (string, error) {
-		patient, cancel := context.WithTimeout(ctx, n.timeout)
-		defer cancel()
-		err := n.Run(patient, Cmd{Shell: startScript(units...)})
+		err := inTime(ctx, n.timeout, fail.ControlPlaneWait, "start "+strings.Join(units, ", "), func(ctx context.Context) error {
+			return n.Run(ctx, Cmd{Shell: startScript(units...)})
+		})
 		switch {
 		case err == nil:
 			return "", nil
-		case patient.Err() != nil && ctx.Err() == nil:
-			return "", fail.Wrap(fail.ControlPlaneWait, err, "start %s within %s", strings.Join(units, ", "), n.timeout).
-				WithEvidence(n.journal(ctx, units))
+		case fail.Is(err, fail.ControlPlaneWait):
+			return "", fail.As(err).WithEvidence(n.journal(ctx, units))
 		}
 		return "", guestError(fail.ControlPlaneFailed, err, "start %s on the node", strings.Join(units, ", "))
 	}
@@ -281,14 +278,18 @@ func (n *node) apply(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, doc := range docs {
-		group.Go(func() error { return n.api.Apply(ctx, doc) })
+	const doing = "install what runs in the cluster"
+	err = inTime(ctx, n.timeout, fail.ControlPlaneWait, doing, func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		for _, doc := range docs {
+			group.Go(func() error { return n.api.Apply(ctx, doc) })
+		}
+		return group.Wait()
+	})
+	if err != nil && !fail.Is(err, fail.ControlPlaneWait) {
+		err = fail.Wrap(fail.ControlPlaneFailed, err, doing)
 	}
-	if err := group.Wait(); err != nil {
-		return "", fail.Wrap(fail.ControlPlaneFailed, err, "install what runs in the cluster")
-	}
-	return strings.Join(n.settings.Addons, ", "), nil
+	return strings.Join(n.settings.Addons, ", "), err
 }
 
 // labelNode gives the node its role, which a kubelet may not give itself. The kubelet must have registered before: a Node
@@ -334,12 +335,29 @@ func (n *node) guard(ctx context.Context, begin <-chan struct{}, cancel context.
 	}
 }
 
+// commandLimit is far more than a script takes that waits for nothing, on an emulated node of a busy computer.
+const commandLimit = 6 * time.Minute
+
 // command runs a script on a node.
 func command(ctx context.Context, r Runner, doing, script string) error {
-	if err := r.Run(ctx, Cmd{Shell: script}); err != nil {
-		return guestError(fail.GuestCommand, err, "%s", doing)
+	err := inTime(ctx, commandLimit, fail.GuestSSH, doing, func(ctx context.Context) error {
+		return r.Run(ctx, Cmd{Shell: script})
+	})
+	if err != nil && !fail.Is(err, fail.GuestSSH) {
+		err = guestError(fail.GuestCommand, err, "%s", doing)
 	}
-	return nil
+	return err
+}
+
+// inTime does something that a machine which hangs would never end. That its time is over is a failure of the given kind.
+func inTime(ctx context.Context, limit time.Duration, kind fail.Kind, doing string, do func(context.Context) error) error {
+	inner, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := do(inner)
+	if err != nil && inner.Err() != nil && ctx.Err() == nil {
+		return fail.Wrap(kind, err, "%s within %s", doing, limit)
+	}
+	return err
 }
 
 // guestError makes a failed command a failure whose evidence is what the command said.

@@ -186,7 +186,7 @@ func SetClock(ctx context.Context, r Runner) (err error) {
 	const attempts, late = 3, 500 * time.Millisecond
 	for range attempts {
 		began := time.Now()
-		err = r.Run(ctx, Cmd{Shell: fmt.Sprintf("/opt/dory/bundle/bin/dory-node set-clock %d", began.UnixNano())})
+		err = command(ctx, r, "set the node's clock", fmt.Sprintf("/opt/dory/bundle/bin/dory-node set-clock %d", began.UnixNano()))
 		if err != nil || time.Since(began) < late {
 			break
 		}
