@@ -1,11 +1,14 @@
 # The only entry point. `make cluster` and `make test` do all they need on a fresh Debian or Ubuntu machine.
 
 KUBERNETES_VERSION ?= v1.37.2
+# The Go toolchain of everything below: go.mod names it.
+export GOTOOLCHAIN := $(shell bundle/toolchain.sh)
 ARCH               ?= $(shell go env GOARCH)
 CACHE              := $(if $(DORY_HOME),$(DORY_HOME)/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dory)
 ARTIFACTS          := $(CACHE)/artifacts
 IMAGE              := $(ARTIFACTS)/node-$(ARCH).iso
 BUNDLE             := $(ARTIFACTS)/bundle-$(KUBERNETES_VERSION)-$(ARCH).img
+PREVIOUS           := $(ARTIFACTS)/bundle-v1.36.3-$(ARCH).img
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GO      := CGO_ENABLED=0 go
@@ -40,10 +43,11 @@ cluster: build artifacts ## everything that is needed, then a running cluster
 	bin/dory kubectl -- get nodes,pods -A
 
 .PHONY: test
-test: lint test-unit test-cross artifacts test-vm ## lint, unit tests, cross-builds, tests on real VMs
+test: lint test-unit test-cross vuln test-vm ## lint, unit tests, cross-builds, known vulnerabilities, tests on real VMs
 
 .PHONY: test-all
 test-all: lint test-unit test-cross artifacts previous ## the same with every test on real VMs, which takes hours on a slow machine
+	go run ./test/vuln $(BUNDLE) $(PREVIOUS)
 	$(MAKE) test-vm SHORT=
 
 .PHONY: lint
@@ -67,14 +71,26 @@ test-cross: ## build and vet for the other platforms
 	    GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... ; \
 	done
 
+.PHONY: vuln
+vuln: artifacts ## known vulnerabilities in dory and in the bundle's programs
+	go run ./test/vuln $(BUNDLE)
+
 .PHONY: previous
 previous: packages # the bundle that a test upgrades from
 	mkdir -p $(ARTIFACTS)
-	KUBERNETES_VERSION=v1.36.3 ARCH=$(ARCH) bundle/build.sh $(ARTIFACTS)/bundle-v1.36.3-$(ARCH).img
+	KUBERNETES_VERSION=v1.36.3 ARCH=$(ARCH) bundle/build.sh $(PREVIOUS)
 
 .PHONY: test-vm
 test-vm: build artifacts ## tests on real VMs
 	go test -tags vm $(SHORT) -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) ./iso ./drivers/... ./test/...
+
+.PHONY: test-qemu
+test-qemu: build artifacts ## machines and clusters with each QEMU and libvirt of docs/platforms.md, out of its Debian, and upgrades between them; an hour or two
+	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) -v -run '^TestVersions$$' ./drivers/qemu ./drivers/libvirt ./test
+
+.PHONY: conformance
+conformance: build artifacts ## upstream's conformance tests, one at a time, into docs/conformance.md; hours, and goes on where it was stopped
+	DORY_CONFORMANCE=$(CURDIR)/docs/conformance.json go test -tags vm -count=1 -timeout 24h -v -run '^TestConformance$$' ./test
 
 .PHONY: torture
 torture: build artifacts ## hundreds of things that go wrong, on real VMs, and what dory makes of each; hours. TORTURE=PATTERN for some

@@ -17,8 +17,12 @@ import (
 
 // Manifest says what is in a bundle. The file system holds it too, as manifest.json, without Kubectl.
 type Manifest struct {
-	Kubernetes string      `json:"kubernetes"` // "v1.37.2"
-	Arch       string      `json:"arch"`       // of the nodes, as GOARCH: "amd64"
+	Kubernetes string `json:"kubernetes"` // "v1.37.2"
+	Arch       string `json:"arch"`       // of the nodes, as GOARCH: "amd64"
+	// Date is the day of the newest release among the components, "2026-10-27": what came out later cannot be in it. Bundles
+	// of earlier recipes do not say it, nor Go, the toolchain that the components were built with: "go1.26.11".
+	Date       string      `json:"date,omitempty"`
+	Go         string      `json:"go,omitempty"`
 	Components []Component `json:"components"`
 	Images     []Image     `json:"images"`
 	Files      []File      `json:"files"` // of the file system, in order of their paths; symbolic links are not listed

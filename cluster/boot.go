@@ -122,13 +122,22 @@ func (s *start) login(ctx context.Context) (Node, error) {
 	}
 	watched, stop := s.watch(ctx)
 	defer stop()
+	if !s.status.Resumed && !s.ran {
+		var stopListening func()
+		watched, stopListening = s.awaitFirstWord(watched)
+		defer stopListening()
+	}
 	limited, cancel := context.WithTimeout(watched, time.Duration(s.options.WaitTimeout))
 	defer cancel()
 	// A machine that went on, or that runs and was logged in to before, has its server up.
 	cfg.Up = s.status.Resumed || s.ran && s.record.HostKey != ""
 	node, err := s.parts.dial(limited, cfg)
 	if err != nil {
-		return nil, s.because(ctx, watched, fail.Wrap(fail.GuestSSH, err, "log in to the machine").WithEvidence(s.consoleTail()))
+		err = s.because(ctx, watched, fail.Wrap(fail.GuestSSH, err, "log in to the machine").WithEvidence(s.consoleTail()))
+		if fail.Is(err, fail.GuestSilent) { // it has written to no disk either, and the next start must not find it running
+			err = joinIf(err, s.driver.Stop(ctx, s.record.Machine, 0))
+		}
+		return nil, err
 	}
 	if s.record.HostKey == "" {
 		s.record.HostKey = node.HostKey()

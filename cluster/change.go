@@ -19,7 +19,7 @@ func (s *start) announce(ctx context.Context) {
 	if s.plan.Spec.Driver != sshDriver {
 		return
 	}
-	for _, key := range []string{"cpus", "memory", "disk-size", "accel"} {
+	for _, key := range []string{"cpus", "memory", "disk-size", "accel", "cpu-model"} {
 		if source := s.plan.Sources[key]; source.Kind > FromUserConfig {
 			progress.From(ctx).Warn(source.Where + " changes nothing: driver ssh takes the machine as it is")
 		}
@@ -35,6 +35,7 @@ func (s *start) remind(ctx context.Context) {
 		{"memory", size.Size(have.Memory).String(), size.Size(want.Memory).String()},
 		{"disk-size", size.Size(have.Disk).String(), size.Size(want.Disk).String()},
 		{"accel", have.Accel, want.Accel},
+		{"cpu-model", have.CPUModel, want.CPUModel},
 	}
 	if have.Remote != nil { // the machine has what it has
 		compared = compared[:1]

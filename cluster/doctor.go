@@ -54,8 +54,8 @@ func (m *Manager) Doctor(ctx context.Context, uri string) Diagnosis {
 	d.Driver, d.Err = chosen.Name, err
 	d.Computer = []drivers.Finding{m.resourcesFinding(), loopbackFinding(), m.spaceFinding("space for clusters", m.Dirs.State),
 		m.spaceFinding("space for templates", m.Dirs.Cache), kubeconfigFinding(), m.leftoversFinding()}
-	artifacts, err := m.artifactsFinding(ctx)
-	d.Computer = append(d.Computer, artifacts)
+	artifacts, err := m.artifactsFindings(ctx, time.Now())
+	d.Computer = append(d.Computer, artifacts...)
 	if d.Err == nil {
 		d.Err = err
 	}
@@ -106,13 +106,31 @@ func kubeconfigFinding() drivers.Finding {
 	return drivers.Finding{Name: "kubeconfig", OK: true, Evidence: files}
 }
 
-// artifactsFinding opens the node image and the bundle of the default version, which checks their digests.
-func (m *Manager) artifactsFinding(ctx context.Context) (drivers.Finding, error) {
+// artifactsFindings opens the node image and the bundle of the default version, which checks their digests, and looks at their age.
+func (m *Manager) artifactsFindings(ctx context.Context, now time.Time) ([]drivers.Finding, error) {
 	found, err := m.parts.artifacts(ctx, m.Dirs, Versions[0])
 	if err != nil {
-		return drivers.Finding{Name: "node image and bundle", Evidence: err.Error(), Remedy: "'make artifacts' in dory's source tree builds them"}, err
+		return []drivers.Finding{{Name: "node image and bundle", Evidence: err.Error(), Remedy: "'make artifacts' in dory's source tree builds them"}}, err
 	}
-	return drivers.Finding{Name: "node image and bundle", OK: true, Evidence: found.image + ", " + found.bundle}, nil
+	return []drivers.Finding{
+		{Name: "node image and bundle", OK: true, Evidence: found.image + ", " + found.bundle},
+		ageFinding("age of the node image", found.imageDate, now, fmt.Sprintf(
+			"delete %s and run 'make artifacts' in dory's source tree, which takes today's Debian packages; clusters that exist keep the old ones", found.image)),
+		ageFinding("age of the bundle", found.bundleDate, now,
+			"a newer dory has newer releases: update its source tree, run 'make artifacts', and 'dory start' upgrades each cluster"),
+	}, nil
+}
+
+// oldAfter is the age at which fixes of vulnerabilities are surely missing.
+const oldAfter = 90 * 24 * time.Hour
+
+func ageFinding(name string, made, now time.Time, remedy string) drivers.Finding {
+	age := now.Sub(made)
+	f := drivers.Finding{Name: name, OK: age <= oldAfter, Evidence: fmt.Sprintf("of %s, %.0f days old", made.Format(time.DateOnly), age.Hours()/24)}
+	if !f.OK {
+		f.Remedy = remedy
+	}
+	return f
 }
 
 // leftoversFinding names clusters that a start or delete did not bring to its end, and templates that were not finished.

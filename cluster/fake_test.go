@@ -32,6 +32,7 @@ type world struct {
 	calls  []string
 	behind time.Duration // the machines' clock
 	silent bool          // the kubelets have not been heard of for a while
+	mute   bool          // nothing is written to consoles, and no SSH server answers
 	// certificate is what API servers show, PEM; nil: a new one.
 	certificate []byte
 	on          map[string]func() error // by the call's name: runs in place of what would be done
@@ -100,11 +101,18 @@ func (w *world) manager() *Manager {
 			return artifacts{image: "image", bundle: "bundle " + version, images: map[string]string{
 				"coredns": "coredns:1", "pause": "pause:1", "busybox": "busybox:1", "local-path-provisioner": "lpp:1", "metrics-server": "ms:1"}}, w.call("artifacts")
 		},
-		dial: func(context.Context, sshrun.Config) (Node, error) { return fakeNode{}, w.call("dial") },
+		dial: func(ctx context.Context, _ sshrun.Config) (Node, error) {
+			if w.mute { // until its machine is ended
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return fakeNode{}, w.call("dial")
+		},
 		provision: func(ctx context.Context, _ provision.Target, _ provision.Settings, _ *pki.Authority, _ []string, _ time.Duration) error {
 			return errors.Join(w.call("provision"), ctx.Err())
 		},
-		api: func(_, _, _ []byte, _ string) (api, error) { return fakeAPI{w}, nil },
+		api:       func(_, _, _ []byte, _ string) (api, error) { return fakeAPI{w}, nil },
+		firstWord: func(string) time.Duration { return 100 * time.Millisecond },
 	}}
 }
 
@@ -187,6 +195,14 @@ func (d fakeDriver) Start(ctx context.Context, m drivers.Machine) (drivers.Statu
 	return d.Status(ctx, m)
 }
 
+func (d fakeDriver) Console(_ context.Context, m drivers.Machine) (io.ReadCloser, error) {
+	log := drivers.ConsoleHeader(m, "boots", "", time.Now())
+	if !d.w.mute {
+		log += "the node image starts\n"
+	}
+	return io.NopCloser(strings.NewReader(log)), nil
+}
+
 func (d fakeDriver) Grow(context.Context, drivers.Machine) error { return d.w.call("grow") }
 
 func (d fakeDriver) Stop(_ context.Context, m drivers.Machine, _ time.Duration) error {
@@ -196,7 +212,7 @@ func (d fakeDriver) Stop(_ context.Context, m drivers.Machine, _ time.Duration) 
 func (d fakeDriver) Status(_ context.Context, m drivers.Machine) (drivers.Status, error) {
 	s := drivers.Status{State: d.state(m)}
 	if s.State == drivers.Running {
-		s.SSH = "127.0.0.1:2222"
+		s.SSH, s.Hypervisor = "127.0.0.1:2222", "fake 1.0, processor model x"
 		for i, f := range m.Forwards {
 			if f.Host == 0 {
 				f.Host = 30000 + i

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -123,6 +124,8 @@ func (f files) load(name string) (*Record, error) {
 	for ; record.Version < recordVersion; record.Version++ {
 		migrations[record.Version-1](record)
 	}
+	// A record of before there was a choice.
+	record.Spec.CPUModel, record.Machine.CPUModel = cmp.Or(record.Spec.CPUModel, "auto"), cmp.Or(record.Machine.CPUModel, "auto")
 	return record, nil
 }
 

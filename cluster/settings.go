@@ -64,6 +64,7 @@ var Settings = []Setting{
 	{"memory", "memory of the machine: 4g, 4096mb, ...", AtBoot, func(w *Wanted) any { return &w.Spec.Memory }},
 	{"disk-size", "largest size of the machine's disk", Grow, func(w *Wanted) any { return &w.Spec.DiskSize }},
 	{"accel", "accelerator: auto, kvm, hvf, whpx or tcg", AtBoot, func(w *Wanted) any { return &w.Spec.Accel }},
+	{"cpu-model", "processor model, as QEMU's -cpu takes it: auto (the best that boots), qemu64, ...", AtBoot, func(w *Wanted) any { return &w.Spec.CPUModel }},
 	{"nodes", "number of nodes", Never, func(w *Wanted) any { return &w.Spec.Nodes }},
 	{"kubernetes-version", "version of Kubernetes: " + strings.Join(Versions, ", "), Upgrade, func(w *Wanted) any { return &w.Spec.KubernetesVersion }},
 	{"apiserver-port", "port of the API server, in the machine and on 127.0.0.1; 0 takes a free one", Never, func(w *Wanted) any { return &w.Spec.APIServerPort }},

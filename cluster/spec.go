@@ -24,6 +24,8 @@ type Spec struct {
 	DiskSize size.Size `json:"disk-size"`
 	// Accel is the accelerator: auto, kvm, hvf, whpx or tcg.
 	Accel string `json:"accel"`
+	// CPUModel is the processor model and its features, as QEMU's -cpu takes them; auto: the best that boots.
+	CPUModel string `json:"cpu-model"`
 	// Nodes is how many nodes the cluster has.
 	Nodes int `json:"nodes"`
 	// KubernetesVersion is the version of Kubernetes, with its v.
@@ -98,7 +100,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // Defaults are the values of everything that nobody wished for.
 func Defaults() (Spec, Options) {
 	return Spec{
-			Driver: "auto", CPUs: 2, Memory: 4 * size.GiB, DiskSize: 20 * size.GiB, Accel: "auto", Nodes: 1,
+			Driver: "auto", CPUs: 2, Memory: 4 * size.GiB, DiskSize: 20 * size.GiB, Accel: "auto", CPUModel: "auto", Nodes: 1,
 			KubernetesVersion: Versions[0], ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local",
 			LibvirtURI: libvirt.DefaultURI,
 			RemoteSpec: RemoteSpec{Port: 22, User: "root"},

@@ -278,7 +278,7 @@ func (s *start) update(ctx context.Context, running bool) error {
 	if !running {
 		wanted := machineFor(s.plan.Spec, s.name, machine.UUID, machine.Dir)
 		machine.CPUs, machine.Memory, machine.Disk = wanted.CPUs, wanted.Memory, wanted.Disk
-		machine.Accel, machine.Ephemeral = wanted.Accel, wanted.Ephemeral
+		machine.Accel, machine.CPUModel, machine.Ephemeral = wanted.Accel, wanted.CPUModel, wanted.Ephemeral
 		machine.Image, machine.Bundle = s.from.image, s.from.bundle
 	}
 	settings := provisionSettings(s.plan.Spec, s.from.images, network{s.record.Settings.NodeIP, s.record.Settings.HostIP})

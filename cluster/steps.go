@@ -62,6 +62,8 @@ type artifacts struct {
 	image, imageDigest   string
 	bundle, bundleDigest string
 	images               map[string]string
+	imageDate            time.Time // of what it was made from; see artifactDate
+	bundleDate           time.Time
 }
 
 // parts are the other packages, as a cluster's life uses them; unit tests have others.
@@ -75,6 +77,7 @@ type parts struct {
 	settle    func(ctx context.Context, node Node) (result string, err error)
 	renew     func(ctx context.Context, line io.ReadWriteCloser, api string, s provision.Settings, a *pki.Authority, id provision.Identity, wait []string, timeout time.Duration) error
 	api       func(ca, cert, key []byte, server string) (api, error)
+	firstWord func(accel string) time.Duration
 }
 
 func realParts() parts {
@@ -96,6 +99,7 @@ func realParts() parts {
 		api: func(ca, cert, key []byte, server string) (api, error) {
 			return kube.Client(ca, cert, key, server)
 		},
+		firstWord: drivers.FirstWord,
 	}
 }
 
@@ -115,7 +119,10 @@ func openArtifacts(ctx context.Context, dirs home.Dirs, version string) (artifac
 	if err != nil {
 		return artifacts{}, err
 	}
-	return artifacts{image.Path, image.Digest, b.Path, b.Digest, b.Manifest.ImageReferences()}, nil
+	return artifacts{
+		image: image.Path, imageDigest: image.Digest, imageDate: artifactDate(image.Date, image.Path),
+		bundle: b.Path, bundleDigest: b.Digest, bundleDate: artifactDate(b.Manifest.Date, b.Path), images: b.Manifest.ImageReferences(),
+	}, nil
 }
 
 // NodeName is what Kubernetes calls the node, in every cluster: it is part of a template.
@@ -164,7 +171,7 @@ func machineFor(s Spec, name, uuid, dir string) drivers.Machine {
 		Name: name, UUID: uuid, Dir: dir,
 		CPUs: s.CPUs, Memory: int64(s.Memory), Disk: int64(s.DiskSize),
 		Forwards: []drivers.Forward{{Name: sshForward, Guest: sshPort, Prefer: true}, api},
-		Accel:    s.Accel, Ephemeral: s.Ephemeral,
+		Accel:    s.Accel, CPUModel: s.CPUModel, Ephemeral: s.Ephemeral,
 	}
 	if s.Driver == libvirt.Name {
 		m.URI = s.LibvirtURI

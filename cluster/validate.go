@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/drivers/libvirt"
 	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
@@ -115,6 +116,9 @@ func checkKubernetes(s *Spec, _ hostinfo.Host) (err error) {
 	}
 	if !slices.Contains(accels, s.Accel) {
 		return oneOf("--accel", s.Accel, accels)
+	}
+	if err := drivers.CheckCPUModel(s.CPUModel); err != nil {
+		return err
 	}
 	if err := provisionSettings(*s, nil, userNetwork).Validate(); err != nil {
 		return fail.Wrap(fail.BadValue, err, "read the settings of Kubernetes")

@@ -30,8 +30,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"code": code,
-			"hold": hold,
+			"artifacts": artifacts,
+			"code":      code,
+			"hold":      hold,
 			// onlydory leaves nothing in PATH but dory itself.
 			"onlydory": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Setenv("PATH", filepath.SplitList(ts.Getenv("PATH"))[0])

@@ -1,9 +1,12 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/dorykube/dory/cluster"
@@ -16,23 +19,56 @@ import (
 var Version = "unknown"
 
 func (a *app) versionCommand() *cobra.Command {
-	var short bool
+	var short, components bool
 	c := &cobra.Command{
 		Use: "version", Short: "Print dory's version", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if short {
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case short:
 				fmt.Fprintln(a.Out, Version)
 				return nil
-			}
-			if a.json() {
+			case components:
+				return a.printComponents(c.Context())
+			case a.json():
 				return writeJSON(a.Out, versionInfo())
 			}
-			fmt.Fprintf(a.Out, "dory version: %s\ncommit: %s\nkubernetes: %s\n", Version, revision(), strings.Join(cluster.Versions, ", "))
+			a.printVersion()
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&short, "short", false, "only the version")
+	c.Flags().BoolVar(&components, "components", false, "also what new clusters are made of: components of the bundle, packages of the node image")
 	return c
+}
+
+func (a *app) printVersion() {
+	fmt.Fprintf(a.Out, "dory version: %s\ncommit: %s\nkubernetes: %s\n", Version, revision(), strings.Join(cluster.Versions, ", "))
+}
+
+func (a *app) printComponents(ctx context.Context) error {
+	found, err := a.manager.Components(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		info := versionInfo()
+		info["components"] = found
+		return writeJSON(a.Out, info)
+	}
+	a.printVersion()
+	toolchain := found.Go
+	if toolchain == "" {
+		toolchain = "unknown"
+	}
+	fmt.Fprintf(a.Out, "\nBundle of Kubernetes %s, of %s, Go toolchain %s\n", found.Kubernetes, found.BundleDate, toolchain)
+	for _, part := range found.Components {
+		fmt.Fprintf(a.Out, "  %-28s %s\n", part.Name, part.Version)
+	}
+	fmt.Fprintf(a.Out, "\nNode image of %s, Debian %s, kernel %s\n", found.ImageDate, found.Debian, found.Kernel)
+	for _, name := range slices.Sorted(maps.Keys(found.Packages)) {
+		fmt.Fprintf(a.Out, "  %-28s %s\n", name, found.Packages[name])
+	}
+	return nil
 }
 
 // versionInfo is what this program is.

@@ -55,7 +55,7 @@ type (
 		// Grow gives the disk the size m.Disk, unless it has that or more. A machine that is off gets it from Create.
 		Grow(ctx context.Context, m Machine) error
 	}
-	// Freezer is a driver that can halt a running machine whose Freezable is set and move its memory, device state and disk
+	// Freezer is a driver that can halt a running machine, which is no fork, and move its memory, device state and disk
 	// into a directory, ending the machine. What is there afterwards is never run itself, only forked, any number of times.
 	Freezer interface {
 		// Freeze makes dir (0700, its files 0600). A failure leaves no dir, and the machine ended or running.
@@ -112,10 +112,12 @@ type Machine struct {
 	// Forwards are the machine's TCP ports that must be reachable from this computer, on 127.0.0.1.
 	Forwards []Forward `json:"forwards"`
 
-	Accel     string `json:"accel"`     // auto, kvm, hvf, whpx or tcg
+	Accel string `json:"accel"` // auto, kvm, hvf, whpx or tcg
+	// CPUModel is the processor model and its features, as QEMU's -cpu takes them; empty or auto: the best that boots.
+	CPUModel  string `json:"cpuModel,omitempty"`
 	Ephemeral bool   `json:"ephemeral"` // the guest's flushes need not reach the host's disk
 
-	// Freezable keeps the machine's memory in a file, from which Freeze need not copy it.
+	// Freezable: it is made to be frozen, and so is refused where there is no room for its memory.
 	Freezable bool `json:"freezable,omitempty"`
 
 	// URI is the hypervisor that makes the machine, where a driver knows more than one, as virsh(1) would be told: driver
@@ -172,7 +174,8 @@ type Status struct {
 	NodeIP, HostIP string
 	// Accel is the accelerator in use, and AccelReason why it was chosen, as a sentence. Empty unless running.
 	Accel, AccelReason string
-	PID                int // of the hypervisor's process on this computer; 0: none
+	Hypervisor         string // what runs it, for people: program, version, processor model. Empty unless running
+	PID                int    // of the hypervisor's process on this computer; 0: none
 	// Resumed: this Start let a saved machine go on. NotResumed: it booted instead, for this reason.
 	Resumed    bool
 	NotResumed string

@@ -34,8 +34,8 @@ make_base() {
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-        --customize-hook="$(cat "$here/base-hook.sh")" \
-        bookworm "$work/base.tar"
+        --customize-hook="parts='$(words "$here/files-taken" | sort -u | paste -sd' ')'; $(cat "$here/base-hook.sh")" \
+        trixie "$work/base.tar"
 }
 
 make_root() {
@@ -43,7 +43,8 @@ make_root() {
     mkdir "$work/root"
     tar -x -f "$work/base.tar" -C "$work/root" --no-same-owner --exclude='./dev/*'
     mv "$work/root/build" "$work/build"
-    kernel=$(ls "$work/build/lib/modules")
+    kernel=$(ls "$work/build/usr/lib/modules")
+    copy_parts
     trim_root "$work/root"
     copy_modules
     copy_ours
@@ -53,16 +54,31 @@ make_root() {
 copy_modules() {
     local to=$work/root/usr/lib/modules/$kernel
     mkdir -p "$work/root/usr/lib/modules"
-    cp -r "$work/build/lib/modules/$kernel" "$to"
+    cp -r "$work/build/usr/lib/modules/$kernel" "$to"
     words "$here/modules-dropped" | sed "s|^|$to/kernel/|" | xargs rm -rf
+    # The root is compressed anyhow, and xz would be unpacked by an emulated processor, at each load of a module.
+    find "$to" -name '*.ko.xz' -print0 | xargs -0 -n 32 -P "$(nproc)" unxz
     depmod -b "$work/root" "$kernel"
     rm -f "$to"/modules.{alias,dep,symbols} # kmod reads the binary ones
 }
 
+# copy_parts takes single files out of packages that are too large, or bring too much with them, to be installed.
+copy_parts() {
+    local package path name
+    while read -r package path name; do
+        case $package in '#'* | '') continue ;; esac
+        mkdir -p "$work/root/$(dirname "${name:-$path}")"
+        cp -a "$work/build/$path" "$work/root/${name:-$path}"
+    done <"$here/files-taken"
+}
+
 # copy_ours puts this directory's files over Debian's and decides what starts.
 copy_ours() {
-    local units=$work/root/etc/systemd/system unit
+    local units=$work/root/etc/systemd/system unit name
     overlay_files "$here/rootfs" "$work/root"
+    for name in $(words "$here/busybox-links"); do
+        ln -s busybox "$work/root/usr/bin/$name"
+    done
     rm -rf "$units"/*.wants
     words "$here/units-masked" | while read -r unit; do
         ln -sf /dev/null "$units/$unit"
@@ -71,6 +87,7 @@ copy_ours() {
     for unit in ssh dhcp node-setup power-button clock; do
         ln -s "/etc/systemd/system/$unit.service" "$units/sysinit.target.wants/$unit.service"
     done
+    ln -s /etc/systemd/system/ssh.socket "$units/sysinit.target.wants/ssh.socket"
     ln -sf /usr/lib/systemd/system/multi-user.target "$units/default.target"
 }
 
@@ -89,7 +106,7 @@ make_initrd() {
     done | sort -u | while read -r path; do
         install -m 644 -D "$work/root/usr/lib/modules/$kernel/$path" "$to/$path"
     done
-    cp "$work/build/lib/modules/$kernel"/modules.{order,builtin,builtin.modinfo} "$to/"
+    cp "$work/build/usr/lib/modules/$kernel"/modules.{order,builtin,builtin.modinfo} "$to/"
     depmod -b "$dir" "$kernel"
     rm -f "$to"/modules.*.bin "$to"/modules.{symbols,softdep,devname,order,builtin.modinfo}
     set_times "$dir"
@@ -115,7 +132,8 @@ make_boot() {
 # describe prints what is in the image.
 describe() {
     local name version comma=
-    printf '{\n  "arch": "%s",\n  "debian": "%s",\n  "kernel": "%s",\n  "packages": {' "$arch" "$(cat "$work/root/etc/debian_version")" "$kernel"
+    printf '{\n  "arch": "%s",\n  "debian": "%s",\n  "date": "%s",\n  "kernel": "%s",\n  "packages": {' \
+        "$arch" "$(cat "$work/root/etc/debian_version")" "$(cat "$work/build/date")" "$kernel"
     while read -r name version; do
         printf '%s\n    "%s": "%s"' "$comma" "$name" "$version"
         comma=,

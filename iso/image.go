@@ -55,7 +55,8 @@ type Image struct {
 // Facts are what the image says about itself.
 type Facts struct {
 	Arch     string            `json:"arch"`     // as in GOARCH
-	Debian   string            `json:"debian"`   // release of Debian: "12.12"
+	Debian   string            `json:"debian"`   // release of Debian: "13.8"
+	Date     string            `json:"date"`     // day of Debian's archive that it was made from, "2026-11-29"; earlier images do not say it
 	Kernel   string            `json:"kernel"`   // release of the kernel, as uname -r prints it
 	Packages map[string]string `json:"packages"` // Debian package to version
 }

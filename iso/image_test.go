@@ -2,7 +2,6 @@ package iso
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -12,64 +11,14 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unicode/utf16"
 
 	"github.com/dorykube/dory/internal/fail"
+	"github.com/dorykube/dory/iso/isotest"
 )
 
-// fakeISO is an image with the files that Open and Boot read, and the smallest directory tree around them.
+// fakeISO is an image for an architecture.
 func fakeISO(arch string) []byte {
-	blocks := make([]byte, 18*sector)
-	file := func(content []byte) extent {
-		e := extent{block: uint32(len(blocks) / sector), size: uint32(len(content))}
-		blocks = append(blocks, content...)
-		blocks = append(blocks, make([]byte, (sector-len(blocks)%sector)%sector)...)
-		return e
-	}
-	boot := file(directory(map[string]extent{
-		"vmlinuz": file([]byte("kernel")),
-		"initrd":  file([]byte(strings.Repeat("initrd", 1000))),
-		"cmdline": file([]byte("quiet\n")),
-	}))
-	root := file(directory(map[string]extent{
-		"boot":      boot,
-		"dory.json": file([]byte(`{"arch": "` + arch + `", "kernel": "6.1"}`)),
-	}))
-	desc := blocks[firstDesc*sector:]
-	desc[0] = joliet
-	copy(desc[1:], "CD001")
-	copy(desc[88:], "%/E")
-	copy(desc[156:], entry("", root))
-	desc[sector] = terminator
-	copy(desc[sector+1:], "CD001")
-	return blocks
-}
-
-func entry(name string, e extent) []byte {
-	raw := make([]byte, 33, 128)
-	binary.LittleEndian.PutUint32(raw[2:], e.block)
-	binary.LittleEndian.PutUint32(raw[10:], e.size)
-	for _, u := range utf16.Encode([]rune(name)) {
-		raw = binary.BigEndian.AppendUint16(raw, u)
-	}
-	raw[32] = byte(len(raw) - 33)
-	if len(raw) == 33 {
-		raw = append(raw, 0)
-		raw[32] = 1
-	}
-	raw[0] = byte(len(raw))
-	return raw
-}
-
-// directory leaves a gap at the end of its first sector, as real ones do, and goes on in a second.
-func directory(files map[string]extent) []byte {
-	dir := make([]byte, 0, 2*sector)
-	dir = append(dir, entry("", extent{})...)
-	dir = append(dir, make([]byte, sector-len(dir))...)
-	for name, e := range files {
-		dir = append(dir, entry(name+";1", e)...)
-	}
-	return append(dir, make([]byte, 2*sector-len(dir))...)
+	return isotest.Image(`{"arch": "` + arch + `", "date": "2026-11-29", "kernel": "6.12"}`)
 }
 
 func writeImage(t *testing.T, content []byte) string {
@@ -93,8 +42,8 @@ func TestOpenAndBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if img.Kernel != "6.1" {
-		t.Errorf("kernel %q", img.Kernel)
+	if img.Kernel != "6.12" || img.Date != "2026-11-29" {
+		t.Errorf("kernel %q of %q", img.Kernel, img.Date)
 	}
 	dir := filepath.Join(t.TempDir(), "cache")
 	lastMonths, now := filepath.Join(dir, "boot-last-months"), filepath.Join(dir, "boot-of-today")

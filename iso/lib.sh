@@ -24,11 +24,14 @@ trim_root() {
         cd "$1"
         # Perl is in every Debian for dpkg and debconf, which have done their work.
         rm -rf usr/bin/perl* usr/share/perl* usr/lib/*/perl* usr/lib/*/libperl.so* etc/perl
-        rm -rf usr/bin/{dpkg*,apt*,debconf*,openssl,pzstd,ssh-agent,ssh-add,localedef,deb-systemd-*} usr/sbin/dpkg* usr/lib/dpkg etc/apt etc/dpkg
-        rm -rf usr/lib/*/{libdb-*,gconv,e2fsprogs,audit,security,krb5} usr/lib/apt usr/lib/openssh/ssh-{pkcs11,sk}-helper
-        rm -rf usr/share/{bash-completion,common-licenses/GFDL*,debconf,debianutils,doc-base,i18n,info,lintian,locale,man,menu,pixmaps,polkit-1,zsh,gcc,bug,apparmor,initramfs-tools}
+        rm -rf usr/bin/{dpkg*,apt*,debconf*,pzstd,ssh-agent,ssh-add,localedef,deb-systemd-*} usr/sbin/dpkg* usr/lib/dpkg etc/apt etc/dpkg
+        rm -rf usr/lib/*/{libdb-*,gconv,e2fsprogs,audit,security,krb5} usr/lib/apt usr/lib/openssh/ssh-{keysign,pkcs11-helper,sk-helper}
+        # Libraries that no program here is linked with, or only one that is gone.
+        rm -rf usr/lib/*/lib{stdc++,mvec,brotlienc,fido2,cbor,formw,menuw,panelw,c_malloc_debug,memusage,pcprofile,thread_db,nss_hesiod,nss_compat,BrokenLocale,drop_ambient}[.-]*
+        rm -rf usr/share/{bash-completion,fish,perl5,common-licenses/GFDL*,debconf,debianutils,doc-base,i18n,info,lintian,locale,man,menu,pixmaps,polkit-1,zsh,gcc,bug,apparmor,initramfs-tools}
         rm -rf usr/lib/systemd/system-generators usr/lib/systemd/user usr/lib/systemd/catalog usr/lib/udev etc/init.d etc/rc*.d etc/cron* etc/pam.d/* etc/update-motd.d
         rm -rf usr/lib/systemd/{systemd-networkd,systemd-networkd-wait-online,systemd-logind,systemd-homed,systemd-export,systemd-import*,systemd-pull,systemd-resolved}
+        rm -rf usr/lib/systemd/systemd-{battery-check,bsod,hostnamed,localed,timedated,measure,pcr*,ssh-proxy,storagetm,tpm2-setup} etc/ssh/ssh_config.d/*systemd* usr/lib/tmpfiles.d/20-systemd-{shell-extra,ssh-generator,stub}.conf
         rm -rf usr/share/ca-certificates # the bundle in /etc is what programs read
         rm -f etc/ssl/certs/*.pem etc/ssl/certs/*.0 etc/motd etc/machine-id etc/hostname etc/resolv.conf etc/.pwd.lock etc/*- etc/ssh/ssh_host_* var/lib/dbus/machine-id
         rm -rf boot/* tmp/* run/* var/{cache,log,tmp,backups,spool}/* var/lib/{apt,systemd,pam,ucf,vim}

@@ -83,9 +83,9 @@ const pkiDir = "/etc/kubernetes/pki/"
 // secretFiles issues the node's certificates, new each time. What the API server has comes first: a fork is waited for until its
 // API server has read them.
 func secretFiles(s Settings, a *pki.Authority) ([]file, error) {
-	account := a.ServiceAccountPEM()
+	account, requests := a.ServiceAccountPEM(), a.Requests.Pair()
 	files := []file{
-		{pkiDir + "ca.crt", 0o644, a.Cluster.CertPEM()},
+		{pkiDir + "ca.crt", 0o644, a.TrustedPEM()},
 		{pkiDir + "front-proxy-ca.crt", 0o644, a.FrontProxy.CertPEM()},
 		{pkiDir + "service-account.pub", 0o644, account.Cert},
 		{pkiDir + "service-account.key", 0o600, account.Key},
@@ -115,7 +115,7 @@ func secretFiles(s Settings, a *pki.Authority) ([]file, error) {
 			file{pkiDir + i.name + ".crt", 0o644, pair.Cert},
 			file{pkiDir + i.name + ".key", 0o600, pair.Key})
 	}
-	return files, nil
+	return append(files, file{pkiDir + "requests-ca.crt", 0o644, requests.Cert}, file{pkiDir + "requests-ca.key", 0o600, requests.Key}), nil
 }
 
 func apiServerLeaf(s Settings) pki.Leaf {
@@ -174,7 +174,7 @@ func unitLinks(files []file, borrowed bool) []link {
 // toolLinks make what a person wants on a node be found without a login shell: 'dory ssh -- kubectl get pods' just works.
 func toolLinks() []link {
 	links := []link{{"/root/.kube/config", "/etc/kubernetes/admin.conf"}}
-	for _, tool := range []string{"kubectl", "ctr", "containerd", "runc", "kubelet"} {
+	for _, tool := range []string{"kubectl", "crictl", "ctr", "containerd", "runc", "kubelet"} {
 		links = append(links, link{"/usr/local/bin/" + tool, "/opt/dory/bundle/bin/" + tool})
 	}
 	return links

@@ -179,7 +179,7 @@ func filesStamp(s Settings, a *pki.Authority) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	identity := file{path: "identity", content: append(a.Cluster.CertPEM(), a.FrontProxy.CertPEM()...)}
+	identity := file{path: "identity", content: append(a.TrustedPEM(), a.FrontProxy.CertPEM()...)}
 	names := file{path: "names", content: fmt.Append(nil, apiServerLeaf(s))}
 	version := file{path: "version", content: []byte(s.KubernetesVersion)}
 	return digest(append(static, identity, names, version)), nil

@@ -173,6 +173,24 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// NodePorts are served at localhost where kube-proxy can, unless the user has said that it shall not.
+func TestNodePortsAtLocalhost(t *testing.T) {
+	for _, c := range []struct {
+		version, gates string
+		want           bool
+	}{{"v1.36.3", "", false}, {"v1.37.0", "", true}, {"v1.37.2", "Other=true", true}, {"v1.38.0", "", true}, {"v1.37.2", localhostGate + "=false", false}} {
+		s := Settings{KubernetesVersion: c.version, FeatureGates: c.gates, PodCIDR: "10.244.0.0/16"}
+		text, err := render(rootfs, "rootfs/etc/kubernetes/kube-proxy.yaml", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := strings.Contains(string(text), "nodePortAddresses: [primary, localhost]")
+		if on := strings.Contains(string(text), localhostGate+": true"); served != c.want || on != c.want {
+			t.Errorf("%s, %q: served %v, gate %v:\n%s", c.version, c.gates, served, on, text)
+		}
+	}
+}
+
 func TestAddressesOfTheServiceRange(t *testing.T) {
 	s := settings()
 	if s.DNSServiceIP() != "10.96.0.10" || s.KubernetesServiceIP() != "10.96.0.1" || s.NodePodCIDR() != "10.244.0.0/24" {

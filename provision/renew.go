@@ -97,7 +97,10 @@ func limited(ctx context.Context, timeout time.Duration, wait func(context.Conte
 // Hold halts what a fork does not need until it has been renewed, and ends what it never needs. Only Renew lets it go on.
 func Hold(ctx context.Context, r Runner) error {
 	return command(ctx, r, "make the node ready to be frozen",
-		"pkill -x guard; sync; modprobe virtio_console && systemctl start dory-hold || { journalctl -u dory-hold -n 5 --no-pager -o cat >&2; exit 1; }")
+		`pkill -x guard; sync
+modprobe virtio_console && systemctl start dory-hold || { journalctl -u dory-hold -n 5 --no-pager -o cat >&2; exit 1; }
+# Whoever connects to a fork starts a server that reads the fork's own host key; this session outlives its server.
+if systemctl --quiet is-active ssh.socket; then systemctl stop ssh.service 2>/dev/null; fi`)
 }
 
 // renewal is what 'dory-node hold' reads; see its renew.go for the entries and their order.
@@ -118,7 +121,7 @@ func renewal(s Settings, a *pki.Authority, id Identity) ([]byte, error) {
 		{"clock", 0o600, nil}, // set when everything else is ready
 	}, secret, []file{
 		{"/run/dory/authorized_keys", 0o600, []byte(id.AuthorizedKey + "\n")},
-		// sshd executes itself anew for each connection, and reads its key then.
+		// There is no server until somebody connects: see Hold.
 		{"/etc/ssh/ssh_host_ed25519_key", 0o600, id.HostKey},
 		{"/etc/ssh/ssh_host_ed25519_key.pub", 0o644, []byte(id.HostKeyPublic + "\n")},
 		{"hostname", 0o600, []byte(id.Hostname)},

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/mod/semver"
 )
 
 // Settings is everything that shapes a node and is not secret. It is part of a cluster's record and of a template's key.
@@ -133,6 +135,21 @@ func quoteUnit(word string) string {
 // FeatureGateMap is FeatureGates for a configuration file.
 func (s Settings) FeatureGateMap() map[string]bool {
 	gates, _ := parseGates(s.FeatureGates)
+	return gates
+}
+
+// localhostGate is what makes kube-proxy serve NodePorts at the node's localhost; since Kubernetes v1.37.
+const localhostGate = "KubeProxyNFTablesLocalhostNodePorts"
+
+// ServesLocalhost says whether NodePorts are to answer at the node's localhost too.
+func (s Settings) ServesLocalhost() bool { return s.ProxyGates()[localhostGate] }
+
+// ProxyGates is FeatureGateMap with what kube-proxy needs beside, which a user can switch off.
+func (s Settings) ProxyGates() map[string]bool {
+	gates := s.FeatureGateMap()
+	if _, chosen := gates[localhostGate]; !chosen && semver.Compare(s.KubernetesVersion, "v1.37") >= 0 {
+		gates[localhostGate] = true
+	}
 	return gates
 }
 

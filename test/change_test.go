@@ -23,12 +23,19 @@ func TestChangedSpecs(t *testing.T) {
 	d := newDory(t)
 	t.Log(d.expect(0, startLimit, "start", "--no-template", "--kubernetes-version", "v1.36.3").stderr)
 	d.kubectl("create", "configmap", "kept", "--from-literal=by=upgrade")
+	cert, key := d.signed("dory", "user")
 	part, _ := d.parts(t)
 	part("what cannot be changed is refused", refusedChanges)
 	part("memory waits for the next boot", laterMemory)
 	part("the disk grows", growingDisk)
 	part("an upgrade that fails is rolled back", failingUpgrade)
 	part("an upgrade, a name for the API server, a flag of a component", upgrade)
+	part("who was let in before still is", func(t *testing.T, d *dory) {
+		if r := d.whoAmI("dory", cert, key); r.code != 0 || !strings.HasPrefix(r.stdout, "jane ") {
+			t.Errorf("exit %d: %s %s", r.code, r.stdout, r.stderr)
+		}
+	})
+	part("it does what upstream's clusters do", func(t *testing.T, d *dory) { asUpstream(t, d, "dory") })
 }
 
 func refusedChanges(t *testing.T, d *dory) {

@@ -3,7 +3,6 @@
 package test
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -54,6 +54,7 @@ func TestCluster(t *testing.T) {
 	part("security", isClosed)
 	part("second start does nothing", secondStart)
 	part("workload through DNS and from the host", workload)
+	part("a pod's own users", ownUsers)
 	part("volume outlives its pod", volume)
 	part("exec, logs, port-forward", streams)
 	more("metrics-server", metrics)
@@ -101,17 +102,11 @@ func nodeIsReady(t *testing.T, d *dory) {
 	}
 }
 
-// isClosed looks at what a stranger gets: nothing but the API server's health.
+// isClosed looks at what a stranger gets: nothing but the API server's health and version.
 func isClosed(t *testing.T, d *dory) {
-	stranger := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	for path, want := range map[string]int{"/readyz": 200, "/version": 401, "/api/v1/nodes": 401} {
-		response, err := stranger.Get(d.server() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != want {
-			t.Errorf("%s answers a stranger with %s", path, response.Status)
+	for path, want := range map[string]int{"/readyz": 200, "/version": 200, "/api/v1/nodes": 403, "/openid/v1/jwks": 403} {
+		if code, body := ask(t, d.server()+path); code != want {
+			t.Errorf("%s answers a stranger with %d: %s", path, code, body)
 		}
 	}
 	d.expect(0, commandLimit, "ssh", "--", "test $(stat -c %a /etc/kubernetes/pki/apiserver.key) = 600 && test ! -e /etc/kubernetes/pki/ca.key")
@@ -356,6 +351,10 @@ func sshAndCopy(t *testing.T, d *dory) {
 	}
 	if out := d.must(commandLimit, "ssh", "--", "kubectl get node -o name"); strings.TrimSpace(out) != "node/dory" {
 		t.Errorf("kubectl on the node: %q", out)
+	}
+	containers := d.run(commandLimit, "ssh", "--", "crictl ps")
+	if running := regexp.MustCompile(`(?m) Running +coredns .* kube-system *$`); containers.code != 0 || !running.MatchString(containers.stdout) || containers.stderr != "" {
+		t.Errorf("crictl, as it comes, lists what runs and warns of nothing: exit %d\n%s%s", containers.code, containers.stdout, containers.stderr)
 	}
 	if out := d.must(commandLimit, "logs", "-n", "5"); strings.TrimSpace(out) == "" {
 		t.Error("dory logs is empty")

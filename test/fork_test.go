@@ -39,10 +39,12 @@ func TestForks(t *testing.T) {
 	}
 	part("everything of an identity differs", identitiesDiffer)
 	part("credentials of a sister are refused", sistersAreStrangers)
+	part("nor does what a sister has issued count", sistersShareNothing)
 	part("the template is old", templateIsOld)
 	part("the clocks are right", clocksAreRight)
 	d.only("one")
 	part("pods are made and answer", func(t *testing.T, d *dory) { podsWork(t, d, "one") })
+	part("it does what upstream's clusters do", func(t *testing.T, d *dory) { asUpstream(t, d, "one") })
 	part("time goes on", timeGoesOn)
 	part("sessions outlive the renewal", sessionsOutliveRenewal)
 	part("tokens in the template's pods are renewed", systemPodsStay)
@@ -326,6 +328,7 @@ func savedAndResumed(t *testing.T, d *dory) {
 	if d.in("two", "cat /run/only-in-memory") != "kept" {
 		t.Error("it did not go on, but boot")
 	}
+	requestsAreSigned(t, d, "two")
 	if after := d.kubectlOf("two", "get", "pods", "-A", "-o", podsAndRestarts); after != before {
 		t.Errorf("pods before:\n%safter:\n%s", before, after)
 	}

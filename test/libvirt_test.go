@@ -16,7 +16,7 @@ func TestLibvirt(t *testing.T) {
 	if !libvirttest.Inside(t) {
 		return
 	}
-	daemon, d := libvirttest.System(t), newDory(t)
+	daemon, d := libvirttest.System(t, libvirttest.Monolithic), newDory(t)
 	part := libvirtCluster(t, daemon, d)
 	part("volume outlives its pod", volume)
 	part("dory ssh and cp", sshAndCopy)

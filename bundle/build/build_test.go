@@ -26,6 +26,9 @@ func TestComponentsArePinned(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		if line := toolchainOf(t, "../../go.mod"); !strings.Contains(string(text), "\n"+line+"\n") {
+			t.Errorf("%s: go.mod does not say %q, as dory's own does", c.name, line)
+		}
 		if c.module != "" && !strings.Contains(string(text), c.module+" v") {
 			t.Errorf("%s: go.mod does not require %s", c.name, c.module)
 		}
@@ -104,4 +107,20 @@ func TestLicensesAreJoined(t *testing.T) {
 	if strings.Count(got, "text of LICENSE") != 1 || !strings.Contains(got, "a@v1\nb@v1\n") || !strings.Contains(got, "NOTICE") || strings.Contains(got, "main.go") {
 		t.Error(got)
 	}
+}
+
+// toolchainOf is the line of a go.mod that names the Go toolchain.
+func toolchainOf(t *testing.T, modfile string) string {
+	t.Helper()
+	text, err := os.ReadFile(modfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "toolchain go") {
+			return strings.TrimSpace(line)
+		}
+	}
+	t.Fatalf("%s names no toolchain", modfile)
+	return ""
 }

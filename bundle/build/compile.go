@@ -23,6 +23,11 @@ type module struct {
 
 // compile builds every component and enters it into the manifest.
 func (b *build) compile(ctx context.Context) error {
+	toolchain, err := b.output(ctx, b.componentDir(components[0]), nil, "go", "env", "GOVERSION")
+	if err != nil {
+		return err
+	}
+	b.manifest.Go = strings.TrimSpace(string(toolchain))
 	for _, c := range components {
 		start := time.Now()
 		if err := b.compileComponent(ctx, c); err != nil {
@@ -45,6 +50,7 @@ func (b *build) compileComponent(ctx context.Context, c component) error {
 	if c.name == "kubernetes" {
 		b.date = m.Time
 	}
+	b.manifest.Date = max(b.manifest.Date, m.Time.Format(time.DateOnly))
 	b.manifest.Components = append(b.manifest.Components, bundle.Component{
 		Name: c.name, Version: m.Version, License: c.license, Module: c.module, Sum: m.Sum,
 	})

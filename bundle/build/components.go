@@ -31,6 +31,7 @@ var kubernetesStamp = func() (stamp []string) {
 const (
 	containerd = "github.com/containerd/containerd/v2"
 	cniPlugins = "github.com/containernetworking/plugins"
+	criTools   = "sigs.k8s.io/cri-tools"
 	etcd       = "go.etcd.io/etcd/server/v3"
 )
 
@@ -57,6 +58,11 @@ var components = []component{
 		name: "runc", module: "github.com/opencontainers/runc", license: "Apache-2.0", cgo: true,
 		tags:     "seccomp,netgo,osusergo,urfave_cli_no_docs",
 		binaries: []binary{{to: "bin/runc", source: "github.com/opencontainers/runc"}},
+	},
+	{
+		name: "crictl", module: criTools, license: "Apache-2.0",
+		stamp:    []string{criTools + "/pkg/version.Version={version}"},
+		binaries: []binary{{to: "bin/crictl", source: criTools + "/cmd/crictl"}},
 	},
 	{
 		name: "cni", module: cniPlugins, license: "Apache-2.0",

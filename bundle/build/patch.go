@@ -112,6 +112,18 @@ var patches = []patch{
 	{[]string{"kubernetes"}, "k8s.io/kubernetes", nodeSetters, "\t\t\tnode.Status.NodeInfo.MachineID = info.MachineID\n",
 		"\t\t\tnode.Status.NodeInfo.MachineID = info.MachineID\n\t\t\tif id, err := os.ReadFile(\"/etc/machine-id\"); err == nil {\n" +
 			"\t\t\t\tnode.Status.NodeInfo.MachineID = strings.TrimSpace(string(id))\n\t\t\t}\n"},
+	// The keys of TLS tickets are in a template's memory, and so in that of all its forks: who has one of these could make a ticket that
+	// another resumes, with any client's certificate in it, whose key he need not have. No client of Kubernetes asks for tickets.
+	{selfSigning, "k8s.io/apiserver", "pkg/server/secure_serving.go", "\ttlsConfig := &tls.Config{\n\t\t// Can't use SSLv3",
+		"\ttlsConfig := &tls.Config{\n\t\tSessionTicketsDisabled: true,\n\t\t// Can't use SSLv3"},
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", "pkg/kubelet/kubelet.go", "kubeDeps.TLSConfig = &tls.Config{}",
+		"kubeDeps.TLSConfig = &tls.Config{SessionTicketsDisabled: true}"},
+	// Issuer discovery named the machine's own address (jwks_uri), which nobody outside reaches; and a pod reaches the API server elsewhere
+	// than this computer does. It now names the address that was asked. A user's own --service-account-jwks-uri is left alone.
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", discovery, "import (\n\t\"fmt\"\n\t\"net/http\"\n", "import (\n\t\"bytes\"\n\t\"fmt\"\n\t\"net/http\"\n\t\"slices\"\n"},
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", discovery, "\tconfigJSON, maxAge := s.provider.GetConfigJSON()\n",
+		"\tconfigJSON, maxAge := s.provider.GetConfigJSON()\n\tconfigJSON = asAsked(configJSON, req.Host)\n"},
+	{[]string{"kubernetes"}, "k8s.io/kubernetes", discovery, "func (s *OpenIDMetadataServer) serveConfiguration(", asAsked + "func (s *OpenIDMetadataServer) serveConfiguration("},
 }
 
 // Files that have several patches.
@@ -119,7 +131,19 @@ const (
 	tokenManager = "pkg/kubelet/token/token_manager.go"
 	nodeSetters  = "pkg/kubelet/nodestatus/setters.go"
 	rbacStorage  = "pkg/registry/rbac/rest/storage_rbac.go"
+	discovery    = "pkg/routes/openidmetadata.go"
 )
+
+// asAsked is a function for discovery. The name that it replaces is what the API server's unit sets.
+const asAsked = `func asAsked(configJSON []byte, host string) []byte {
+	before, after, found := bytes.Cut(configJSON, []byte("\"jwks_uri\":\"https://kubernetes.default.svc"))
+	if _, path, ok := bytes.Cut(after, []byte("/")); found && ok {
+		return slices.Concat(before, []byte("\"jwks_uri\":\"https://"+host+"/"), path)
+	}
+	return configJSON
+}
+
+`
 
 // tokenGenerations are functions for tokenManager. Tokens of an earlier generation are found no more, and go when they expire.
 const tokenGenerations = `var generation, seen atomic.Int64

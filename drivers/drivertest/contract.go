@@ -188,8 +188,22 @@ func hang(r *rig) {
 	if _, err := r.driver.Start(r.t.Context(), r.machine); err == nil {
 		r.t.Error("a machine that hangs can be started")
 	}
+	inNobodysWay(r)
 	r.Resume(r.t, running)
 	r.sh(r.becomes(drivers.Running, 10*time.Second), "true")
+}
+
+// inNobodysWay makes and deletes another machine beside one that hangs.
+func inNobodysWay(r *rig) {
+	other := r.rig(r.t, "beside")
+	other.create()
+	other.is(drivers.Stopped)
+	began := time.Now()
+	other.must("delete", other.driver.Delete(r.t.Context(), other.machine))
+	if took := time.Since(began); took > 10*time.Second {
+		r.t.Errorf("delete beside a machine that hangs took %v", took)
+	}
+	other.is(drivers.Absent)
 }
 
 func stopGracefully(r *rig) {

@@ -3,12 +3,10 @@ package libvirt
 import (
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
-	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
@@ -18,26 +16,27 @@ import (
 
 const automatic = "auto"
 
-// choose decides on the accelerator as driver qemu does: by a canary. Here libvirt boots it, since another user's QEMU may do
-// what this one's may not, and the other way round.
-func (d *Driver) choose(c *conversation, m drivers.Machine, from source) (accel, reason string, err error) {
+// choose decides on accelerator and processor model as driver qemu does: by a canary. Here libvirt boots it, since another user's
+// QEMU may do what this one's may not, and the other way round.
+func (d *Driver) choose(c *conversation, m drivers.Machine, from source) (qemu.Choice, error) {
 	offered, key, err := offers(c)
 	if err != nil {
-		return "", "", err
+		return qemu.Choice{}, err
 	}
 	missing := ""
 	if !slices.Contains(offered, "kvm") {
 		missing = "libvirt offers no KVM"
 	}
 	return qemu.Accelerators{
-		Own:     "kvm",
-		Missing: missing,
-		Cache:   filepath.Join(d.options.Cache, Name),
-		Key:     key + " " + from.Image,
-		Canary: func(ctx context.Context, accel string) error {
-			return d.canary(ctx, c, m, from, accel, qemu.CanaryLimit)
+		Own:        "kvm",
+		Missing:    missing,
+		Hypervisor: "libvirt at " + c.at.uri,
+		Cache:      filepath.Join(d.options.Cache, Name),
+		Key:        key + " " + from.Image,
+		Canary: func(ctx context.Context, accel, model string) error {
+			return d.canary(ctx, c, m, from, accel, model)
 		},
-	}.Choose(c.ctx, m.Accel)
+	}.Choose(c.ctx, m)
 }
 
 // offers are the accelerators that libvirt offers, which is not to say that they work; and what of it a canary's answer is
@@ -83,17 +82,14 @@ func offers(c *conversation) (accels []string, key string, err error) {
 }
 
 // canary boots the node image's kernel in a domain that libvirt ends with this conversation.
-func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine, from source, accel string, limit time.Duration) error {
+func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine, from source, accel, model string) error {
 	own, err := converse(ctx, c.at)
 	if err != nil {
 		return err
 	}
 	defer own.close()
-	is := markOf(m)
-	is.Name = "canary-" + is.Name
-	definition := render("canary.xml", domain{Type: domainType(accel), Mark: is, Paths: d.paths(c.at, m, from.media), Cmdline: qemu.CanaryCmdline})
 	// Paused until somebody reads what it says.
-	dom, err := own.DomainCreateXML(definition, libvirt.DomainStartPaused|libvirt.DomainStartAutodestroy)
+	dom, err := own.DomainCreateXML(d.canaryDefinition(c.at, m, from, accel, model), libvirt.DomainStartPaused|libvirt.DomainStartAutodestroy)
 	if err != nil {
 		return err
 	}
@@ -111,21 +107,21 @@ func (d *Driver) canary(ctx context.Context, c *conversation, m drivers.Machine,
 	if err := own.DomainResume(dom); err != nil {
 		return err
 	}
-	timer := time.AfterFunc(limit, func() { read.CloseWithError(errCanaryLimit) })
-	defer timer.Stop()
-	came, last := qemu.AwaitKernel(read)
-	switch {
-	case came:
+	limited, heard, stop := qemu.Listen(ctx, accel)
+	defer stop()
+	defer context.AfterFunc(limited, func() { read.CloseWithError(context.Cause(limited)) })()
+	came, last := qemu.AwaitKernel(read, heard)
+	if came {
 		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case last == "":
-		last = "nothing"
 	}
-	if _, err := read.Read(make([]byte, 1)); err != errCanaryLimit {
-		return fmt.Errorf("no guest came up: %w\nthe guest's console said last: %s", err, last)
-	}
-	return fmt.Errorf("no guest came up within %s\nthe guest's console said last: %s", limit, last)
+	_, ended := read.Read(make([]byte, 1))
+	return qemu.CanaryError(limited, last, fmt.Sprintf("no guest came up: %v", ended))
 }
 
-var errCanaryLimit = errors.New("limit")
+// canaryDefinition is a machine's without disks and network.
+func (d *Driver) canaryDefinition(at place, m drivers.Machine, from source, accel, model string) string {
+	is := markOf(m)
+	is.Name = "canary-" + is.Name
+	return render("canary.xml", domain{Machine: drivers.Machine{CPUs: 2, Memory: 512 << 20}, Type: domainType(accel), Mark: is, CPU: cpuOf(model),
+		Paths: d.paths(at, m, from.media), Cmdline: qemu.CanaryCmdline(from.boot.Cmdline, accel)})
+}

@@ -38,7 +38,7 @@ func (d *Driver) look(c *conversation, report *drivers.Report) error {
 		return err
 	}
 	version := fmt.Sprintf("%d.%d.%d", number/1e6, number/1e3%1e3, number%1e3)
-	report.Findings = append(report.Findings, drivers.Finding{Name: "libvirt " + c.at.uri, OK: true, Evidence: "version " + version})
+	report.Findings = append(report.Findings, drivers.Finding{Name: "libvirt " + c.at.uri, OK: true, Evidence: "version " + version}, triedFinding(version))
 	accels, _, err := offers(c)
 	if err != nil {
 		return err

@@ -139,11 +139,10 @@ func find(c *conversation, m drivers.Machine) (libvirt.Domain, mark, error) {
 	if err != nil {
 		return dom, mark{}, err
 	}
-	definition, err := c.DomainGetXMLDesc(dom, libvirt.DomainXMLInactive)
+	is, ok, err := markOn(c, dom)
 	if err != nil {
-		return dom, mark{}, err
+		return dom, is, err
 	}
-	is, ok := readMark(definition)
 	if !ok || is.UUID != m.UUID {
 		return dom, is, fail.New(fail.LibvirtTaken, "libvirt has a domain %q with the UUID of machine %s that dory did not make", dom.Name, m.Name)
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"strings"
 
+	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/qemu"
 )
 
 // namespace is that of the mark in the definitions of domains and networks.
@@ -20,8 +22,9 @@ type mark struct {
 	Name    string   `xml:"name,attr"`
 	UUID    string   `xml:"uuid,attr"`
 	Dir     string   `xml:"dir,attr"` // by which a machine is found again that no record knows of
-	// Accel and Reason are the accelerator of the last boot, and why it was chosen.
+	// Accel, Model and Reason are accelerator and processor model of the last boot, and why they were chosen. See model.
 	Accel  string `xml:"accel,attr,omitempty"`
+	Model  string `xml:"model,attr,omitempty"`
 	Reason string `xml:"reason,attr,omitempty"`
 	// Hardware names everything of the machine that a saved state depends on.
 	Hardware string `xml:"hardware,attr,omitempty"`
@@ -30,6 +33,9 @@ type mark struct {
 }
 
 func markOf(m drivers.Machine) mark { return mark{Name: m.Name, UUID: m.UUID, Dir: m.Dir} }
+
+// model is the processor model of the last boot; an older dory noted none.
+func (m mark) model() string { return qemu.ModelOf(m.Accel, m.Model) }
 
 // Object is what the machine's domain and its network are called: for people, who see them beside others.
 func (m mark) Object() string { return "dory-" + m.Name + "-" + m.UUID[:8] }
@@ -44,7 +50,7 @@ func (m mark) bare() string { return "<machine" + m.attributes() + "/>" }
 
 func (m mark) attributes() string {
 	var b strings.Builder
-	for _, a := range [][2]string{{"name", m.Name}, {"uuid", m.UUID}, {"dir", m.Dir}, {"accel", m.Accel}, {"reason", m.Reason}, {"hardware", m.Hardware}} {
+	for _, a := range [][2]string{{"name", m.Name}, {"uuid", m.UUID}, {"dir", m.Dir}, {"accel", m.Accel}, {"model", m.Model}, {"reason", m.Reason}, {"hardware", m.Hardware}} {
 		if a[1] != "" {
 			value, _ := escape(a[1]) // a builder does not fail
 			fmt.Fprintf(&b, ` %s="%s"`, a[0], value)
@@ -67,6 +73,25 @@ func readMark(definition string) (mark, bool) {
 		return mark{}, false
 	}
 	return *d.Metadata.Mark, true
+}
+
+// readBare reads the mark as libvirt tells it by itself: it takes the namespace away.
+func readBare(element string) (mark, bool) {
+	return readMark(`<domain><metadata xmlns="` + namespace + `">` + element + `</metadata></domain>`)
+}
+
+// markOn reads a domain's mark, and nothing else of the domain: newer libvirts tell no definition while the domain's QEMU hangs.
+func markOn(c *conversation, dom libvirt.Domain) (found mark, ok bool, err error) {
+	element, err := c.DomainGetMetadata(dom, int32(libvirt.DomainMetadataElement), libvirt.OptString{namespace}, libvirt.DomainAffectConfig)
+	switch {
+	case err == nil:
+		found, ok = readBare(element)
+		return found, ok, nil
+	case is(err, libvirt.ErrNoDomainMetadata, libvirt.ErrOperationInvalid): // the latter of a domain that is not kept
+		return found, false, nil
+	default:
+		return found, false, err
+	}
 }
 
 // hardware names what a saved state depends on.

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
 )
@@ -19,12 +18,11 @@ func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine
 		return nil, err // a user's own daemon is not started for this
 	}
 	err = d.do(ctx, d.options.URI, "look for machines of "+dir, commandLimit, func(c *conversation) error {
-		definitions, err := marked(c)
+		marks, err := marked(c)
 		found = nil
 		seen := map[string]bool{}
-		for _, definition := range definitions {
-			is, ok := readMark(definition)
-			if !ok || !within(dir, is.Dir) || seen[is.UUID] {
+		for _, is := range marks {
+			if !within(dir, is.Dir) || seen[is.UUID] {
 				continue
 			}
 			seen[is.UUID] = true
@@ -47,21 +45,23 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// marked are the definitions of everything that can bear a mark.
-func marked(c *conversation) (definitions []string, err error) {
+// marked are the marks of everything that bears one.
+func marked(c *conversation) (marks []mark, err error) {
 	all, _, err := c.ConnectListAllDomains(1, 0)
 	if err != nil {
 		return nil, err
 	}
 	for _, dom := range all {
-		definition, err := c.DomainGetXMLDesc(dom, libvirt.DomainXMLInactive)
+		is, ok, err := markOn(c, dom)
 		if err = ignore(err); err != nil {
 			return nil, err
 		}
-		definitions = append(definitions, definition)
+		if ok {
+			marks = append(marks, is)
+		}
 	}
 	if c.nets == nil {
-		return definitions, nil
+		return marks, nil
 	}
 	nets, _, err := c.nets.ConnectListAllNetworks(1, 0)
 	if err != nil {
@@ -72,7 +72,9 @@ func marked(c *conversation) (definitions []string, err error) {
 		if err = ignore(err); err != nil {
 			return nil, err
 		}
-		definitions = append(definitions, definition)
+		if is, ok := readMark(definition); ok {
+			marks = append(marks, is)
+		}
 	}
-	return definitions, nil
+	return marks, nil
 }

@@ -3,6 +3,7 @@ package libvirt
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
@@ -16,6 +17,8 @@ func (d *Driver) resume(c *conversation, pool libvirt.StoragePool, dom libvirt.D
 		return "the machine's hardware, its node image or its bundle has changed since", nil
 	case m.Accel != "" && m.Accel != automatic && m.Accel != is.Accel:
 		return fmt.Sprintf("it ran on %s, and now %s is asked for", is.Accel, m.Accel), nil
+	case m.CPUModel != "" && m.CPUModel != automatic && m.CPUModel != is.model():
+		return fmt.Sprintf("it ran on processor model %s, and now %s is asked for", is.model(), m.CPUModel), nil
 	}
 	ip := qemu.UserNetwork
 	if !c.at.session {
@@ -32,7 +35,7 @@ func (d *Driver) resume(c *conversation, pool libvirt.StoragePool, dom libvirt.D
 		}
 		ip = now.ip()
 	}
-	if err := appendConsole(c, pool, m, header(m, "goes on", is.Reason)); err != nil {
+	if err := appendConsole(c, pool, m, drivers.ConsoleHeader(m, "goes on", is.Reason, time.Now())); err != nil {
 		return "", err
 	}
 	m.Forwards = slices.Clone(m.Forwards)

@@ -94,9 +94,11 @@ func (d *Driver) boot(c *conversation, pool libvirt.StoragePool, is mark, m driv
 	if err := from.put(c, pool); err != nil {
 		return err
 	}
-	if is.Accel, is.Reason, err = d.choose(c, m, from); err != nil {
+	chosen, err := d.choose(c, m, from)
+	if err != nil {
 		return err
 	}
+	is.Accel, is.Model, is.Reason = chosen.Accel, chosen.Model, chosen.Reason
 	is.Hardware, is.Runs = hardware(m, from.media), true
 	ip := qemu.UserNetwork
 	if !c.at.session {
@@ -112,7 +114,7 @@ func (d *Driver) boot(c *conversation, pool libvirt.StoragePool, is mark, m driv
 		if err != nil {
 			return err
 		}
-		if err := appendConsole(c, pool, m, header(m, "boots", is.Reason)); err != nil {
+		if err := appendConsole(c, pool, m, drivers.ConsoleHeader(m, "boots", is.Reason, time.Now())); err != nil {
 			return err
 		}
 		if err = create(c, dom); err == nil || !freePort(err, m.Forwards) {
@@ -162,8 +164,4 @@ func startFailure(err error, m drivers.Machine) error {
 		return fail.New(fail.MemoryTooMuch, "start machine %s: the host does not give it %d MiB of memory", m.Name, m.Memory>>20).WithEvidence(text)
 	}
 	return err
-}
-
-func header(m drivers.Machine, does, reason string) string {
-	return fmt.Sprintf("\n=== %s %s at %s: %s ===\n", m.Name, does, time.Now().UTC().Format(time.RFC3339), reason)
 }

@@ -56,7 +56,8 @@ func state(c *conversation, dom libvirt.Domain, is mark) (status drivers.Status,
 		}
 		return status, err
 	}
-	status = drivers.Status{State: drivers.Running, Accel: is.Accel, AccelReason: is.Reason}
+	status = drivers.Status{State: drivers.Running, Accel: is.Accel, AccelReason: is.Reason,
+		Hypervisor: fmt.Sprintf("libvirt at %s, accelerator %s, processor model %s", c.at.uri, is.Accel, is.model())}
 	switch libvirt.DomainState(state) {
 	case libvirt.DomainRunning, libvirt.DomainBlocked, libvirt.DomainShutdown:
 	case libvirt.DomainPaused:
@@ -106,7 +107,7 @@ func off(c *conversation, dom libvirt.Domain, is mark, reason libvirt.DomainShut
 func reach(c *conversation, dom libvirt.Domain, m drivers.Machine, status *drivers.Status) error {
 	control, _, since, err := c.DomainGetControlInfo(dom, 0)
 	if err != nil {
-		return err
+		return gone(err, status)
 	}
 	if control == uint32(libvirt.DomainControlOccupied) && since > 1000 || control == uint32(libvirt.DomainControlError) {
 		*status = drivers.Status{State: drivers.Unknown, Reason: "its QEMU does not answer libvirt"}

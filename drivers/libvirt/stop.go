@@ -155,14 +155,14 @@ func (d *Driver) removeVolumes(c *conversation, m drivers.Machine) error {
 	if err != nil {
 		return err
 	}
-	used, err := usedFiles(c)
+	unused, err := unusedBy(c)
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, v := range volumes {
 		mine := strings.HasPrefix(v.Name, machinePrefix(m.UUID))
-		if !mine && (!isShared(v.Name) || strings.Contains(used, "/"+v.Name)) {
+		if !mine && (!isShared(v.Name) || !unused(v.Name)) {
 			continue
 		}
 		failures = append(failures, ignore(c.store.StorageVolDelete(v, 0)))
@@ -182,21 +182,4 @@ func isShared(name string) bool {
 		}
 	}
 	return false
-}
-
-// usedFiles are the definitions of all domains, in which the files are named that they need.
-func usedFiles(c *conversation) (string, error) {
-	all, _, err := c.ConnectListAllDomains(1, 0)
-	if err != nil {
-		return "", err
-	}
-	var used strings.Builder
-	for _, dom := range all {
-		definition, err := c.DomainGetXMLDesc(dom, libvirt.DomainXMLInactive)
-		if err != nil && !notFound(err) {
-			return "", err
-		}
-		used.WriteString(definition)
-	}
-	return used.String(), nil
 }

@@ -50,7 +50,7 @@ func contract(t *testing.T, daemon *libvirttest.Daemon) {
 
 func TestSystem(t *testing.T) {
 	if libvirttest.Inside(t) {
-		contract(t, libvirttest.System(t))
+		contract(t, libvirttest.System(t, libvirttest.Monolithic))
 	}
 }
 
@@ -65,7 +65,7 @@ func TestAccelerator(t *testing.T) {
 	if !libvirttest.Inside(t) {
 		return
 	}
-	r := newRig(t, libvirttest.SystemWithKVM(t))
+	r := newRig(t, libvirttest.SystemWithKVM(t, libvirttest.Monolithic))
 	m := r.machine(1)
 	m.Accel = automatic
 	r.must("create", r.driver.Create(t.Context(), m))

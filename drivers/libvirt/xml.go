@@ -20,6 +20,7 @@ type domain struct {
 	Type    string // of the domain: "kvm", or "qemu" for emulation
 	Mark    mark
 	Paths   paths
+	CPU     cpu
 	Cmdline string
 	Session bool // user-mode network, whose card libvirt does not know of, at an address where it puts nothing
 }
@@ -40,7 +41,7 @@ func (d *Driver) definition(at place, m drivers.Machine, from source, is mark, i
 	if err != nil {
 		return "", fail.Wrap(fail.BadValue, err, "define machine %s", m.Name)
 	}
-	return render("domain.xml", domain{Machine: m, Type: domainType(is.Accel), Mark: is,
+	return render("domain.xml", domain{Machine: m, Type: domainType(is.Accel), Mark: is, CPU: cpuOf(is.model()),
 		Paths: d.paths(at, m, from.media), Cmdline: cmdline, Session: at.session}), nil
 }
 
@@ -48,7 +49,7 @@ func (d *Driver) definition(at place, m drivers.Machine, from source, is mark, i
 func render(name string, data any) string {
 	t := template.New(name).Funcs(template.FuncMap{"xml": escape})
 	var b strings.Builder
-	if err := template.Must(t.ParseFS(templates, name)).Execute(&b, data); err != nil {
+	if err := template.Must(t.ParseFS(templates, name, "cpu.xml")).Execute(&b, data); err != nil {
 		panic(err) // the template is wrong, and every test fails
 	}
 	return b.String()

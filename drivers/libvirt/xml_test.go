@@ -37,9 +37,9 @@ func definitions(t *testing.T) map[string][2]string {
 	m, from := exampleMachine(), exampleSource()
 	s := subnets()[0]
 	system, session := place{}, place{session: true}
-	domainOf := func(at place, m drivers.Machine, from source, accel, ip string) [2]string {
+	domainOf := func(at place, m drivers.Machine, from source, accel, model, ip string) [2]string {
 		is := markOf(m)
-		is.Accel, is.Reason, is.Hardware, is.Runs = accel, "TCG (emulation): /dev/kvm \"opens\", but < & >", hardware(m, from.media), true
+		is.Accel, is.Model, is.Reason, is.Hardware, is.Runs = accel, model, "TCG (emulation): /dev/kvm \"opens\", but < & >", hardware(m, from.media), true
 		text, err := d.definition(at, m, from, is, ip)
 		if err != nil {
 			t.Fatal(err)
@@ -48,17 +48,16 @@ func definitions(t *testing.T) map[string][2]string {
 	}
 	ephemeral, bare := m, from
 	ephemeral.Ephemeral, bare.Bundle = true, ""
-	canary := markOf(m)
-	canary.Name = "canary-" + canary.Name
 	return map[string][2]string{
-		"system-kvm":    domainOf(system, m, from, "kvm", s.ip()),
-		"system-tcg":    domainOf(system, m, from, "tcg", s.ip()),
-		"system-sparse": domainOf(system, ephemeral, bare, "kvm", s.ip()),
-		"session-tcg":   domainOf(session, m, from, "tcg", "10.0.2.15/24,10.0.2.2,10.0.2.3"),
-		"canary-kvm": {"domain", render("canary.xml", domain{Type: "kvm", Mark: canary, Paths: d.paths(system, m, from.media),
-			Cmdline: "console=ttyS0"})},
-		"network": {"network", render("network.xml", networkOf(m, s))},
-		"pool":    {"storagepool", render("pool.xml", struct{ Name, Path string }{poolName, systemPool})},
+		"system-kvm":    domainOf(system, m, from, "kvm", "host", s.ip()),
+		"system-tcg":    domainOf(system, m, from, "tcg", "max,erms=off,fsrm=off,la57=off", s.ip()),
+		"system-sparse": domainOf(system, ephemeral, bare, "kvm", "host", s.ip()),
+		"session-tcg":   domainOf(session, m, from, "tcg", "", "10.0.2.15/24,10.0.2.2,10.0.2.3"),
+		"system-plain":  domainOf(system, m, from, "tcg", "qemu64,cx16=on,lahf-lm=on,-svm", s.ip()),
+		"canary-kvm":    {"domain", d.canaryDefinition(system, m, from, "kvm", "host")},
+		"canary-tcg":    {"domain", d.canaryDefinition(system, m, from, "tcg", "max,erms=off,fsrm=off,la57=off")},
+		"network":       {"network", render("network.xml", networkOf(m, s))},
+		"pool":          {"storagepool", render("pool.xml", struct{ Name, Path string }{poolName, systemPool})},
 		"volume": {"storagevol", render("volume.xml", struct {
 			Name     string
 			Capacity int64
@@ -114,6 +113,9 @@ func TestMark(t *testing.T) {
 		if !ok || got != is {
 			t.Errorf("%s: read %+v, %v; want %+v", name, got, ok, is)
 		}
+	}
+	if got, ok := readBare(is.bare()); !ok || got.attributes() != is.attributes() {
+		t.Errorf("by itself: read %+v, %v; want %+v", got, ok, is)
 	}
 	for _, foreign := range []string{"", "<domain/>", "<domain><metadata/></domain>",
 		`<domain><metadata><a:machine xmlns:a="https://example.com/1" uuid="x"/></metadata></domain>`} {

@@ -14,21 +14,13 @@ import (
 type setup struct {
 	Machine     drivers.Machine
 	MachineType string
-	choice      // the accelerator
+	choice      // the accelerator and the processor model
 	Sandbox     bool
 	Boot        Boot
 
 	Overlay bool      // the data disk is a fork's overlay; see overlay.go
-	Memory  memory    // where the guest's memory is
+	Memory  string    // the file that the guest's memory was at first, which is not written; empty: none
 	Load    *snapshot // the guest goes on from there, instead of booting; nil: it boots
-}
-
-// memory is where the guest's memory is: in a file, or, without one, nowhere but in memory.
-type memory struct {
-	File string // a path that QEMU resolves in the machine's directory
-	// Shared: what the guest writes is in the file. Otherwise the file is what the guest's memory was at first, and is not
-	// written.
-	Shared bool
 }
 
 // Descriptors that QEMU inherits; 0 to 2 are its standard ones.
@@ -41,7 +33,6 @@ const (
 // control socket, or noFD if QEMU must make the socket itself. It is a pure function.
 func arguments(s setup, control int) []string {
 	m := s.Machine
-	mib := m.Memory >> 20
 	args := []string{
 		// Thread names tell the vCPUs apart in top and perf.
 		"-name", "guest=" + escape(m.Name) + ",debug-threads=on",
@@ -49,15 +40,8 @@ func arguments(s setup, control int) []string {
 		"-uuid", m.UUID,
 		// Neither the user's qemu.conf nor QEMU's default floppy, CD-ROM, network card and monitor.
 		"-no-user-config", "-nodefaults", "-display", "none",
-		"-machine", machineOptions(s),
-		"-accel", accelOptions(s.Accel, s.Load != nil),
-		"-cpu", cpuModel(s.Accel),
-		"-smp", fmt.Sprintf("cpus=%d,sockets=1,cores=%d,threads=1", m.CPUs, m.CPUs),
-		// Memory as an object with a name: templates and forks have it in a file instead, which no guest can tell.
-		"-m", fmt.Sprintf("size=%dM", mib),
-		"-object", memoryOptions(s.Memory, mib),
-		"-rtc", "base=utc",
 	}
+	args = append(args, board(s)...)
 	args = append(args, controlOptions(control)...)
 	args = append(args,
 		"-chardev", "file,id=console,path="+consoleFile+",append=on",
@@ -90,6 +74,22 @@ func arguments(s setup, control int) []string {
 	return args
 }
 
+// board is what a guest needs to come up: the canary has the same as every machine.
+func board(s setup) []string {
+	m := s.Machine
+	mib := m.Memory >> 20
+	return []string{
+		"-machine", machineOptions(s),
+		"-accel", accelOptions(s.Accel, s.Load != nil),
+		"-cpu", s.model(),
+		"-smp", fmt.Sprintf("cpus=%d,sockets=1,cores=%d,threads=1", m.CPUs, m.CPUs),
+		// Memory as an object with a name: forks have it in a file instead, which no guest can tell.
+		"-m", fmt.Sprintf("size=%dM", mib),
+		"-object", memoryOptions(s.Memory, mib),
+		"-rtc", "base=utc",
+	}
+}
+
 func machineOptions(s setup) string {
 	return s.MachineType + strings.Join([]string{
 		"",
@@ -104,15 +104,11 @@ func machineOptions(s setup) string {
 	}, ",")
 }
 
-func memoryOptions(m memory, mib int64) string {
-	if m.File == "" {
+func memoryOptions(file string, mib int64) string {
+	if file == "" {
 		return fmt.Sprintf("memory-backend-ram,id=mem,size=%dM", mib)
 	}
-	share := "off"
-	if m.Shared {
-		share = "on"
-	}
-	return fmt.Sprintf("memory-backend-file,id=mem,size=%dM,mem-path=%s,share=%s", mib, escape(m.File), share)
+	return fmt.Sprintf("memory-backend-file,id=mem,size=%dM,mem-path=%s,share=off", mib, escape(file))
 }
 
 // translations bounds what QEMU keeps of translated code, in MiB: it would keep up to 1024 and throw nothing away before. A
@@ -138,21 +134,6 @@ func accelOptions(accel string, goesOn bool) string {
 	}
 }
 
-// cpuModel: "host" asserts under emulation; under WHPX there is no "host", and "max" does not boot. Emulation has all that QEMU
-// knows but two things that make a guest slower: erms, for which kernels, C libraries and Go copy and clear memory by
-// instructions that are emulated byte by byte; and la57, page tables of five levels, which are walked after each switch
-// between processes. Without them a cold start takes 0.9 times as long. Driver libvirt leaves out the same (domain.xml).
-func cpuModel(accel string) string {
-	switch accel {
-	case kvm, hvf:
-		return "host"
-	case whpx:
-		return "Skylake-Client-v4" // a plain model that every processor able to run WHPX and Kubernetes has
-	default:
-		return "max,erms=off,la57=off"
-	}
-}
-
 // controlOptions are QEMU's control socket. It listens before QEMU is executed, so that nobody waits for a file.
 func controlOptions(fd int) []string {
 	where := fmt.Sprintf("fd=%d", fd)
@@ -161,7 +142,7 @@ func controlOptions(fd int) []string {
 	}
 	return []string{
 		"-chardev", "socket,id=qmp," + where + ",server=on,wait=off",
-		"-mon", "chardev=qmp,mode=control",
+		"-qmp", "chardev:qmp", // QEMU 11.1 warns of -mon
 	}
 }
 

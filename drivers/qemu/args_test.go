@@ -28,6 +28,7 @@ func exampleMachine() drivers.Machine {
 func TestArguments(t *testing.T) {
 	base := setup{Machine: exampleMachine(), MachineType: "pc-q35-7.2", Sandbox: true, Boot: Boot{"/cache/boot-0/vmlinuz", "/cache/boot-0/initrd", "root=dory "}}
 	cases := map[string]func(*setup) int{
+		"plain":     func(s *setup) int { s.choice = choice{Accel: tcg, Model: plainModel}; return socketFD },
 		"kvm":       func(s *setup) int { s.Accel = kvm; return socketFD },
 		"tcg":       func(s *setup) int { s.Accel = tcg; return socketFD },
 		"hvf":       func(s *setup) int { s.Accel, s.Sandbox = hvf, false; return socketFD },
@@ -35,22 +36,24 @@ func TestArguments(t *testing.T) {
 		"ephemeral": func(s *setup) int { s.Accel, s.Machine.Ephemeral, s.Machine.Bundle = kvm, true, ""; return socketFD },
 	}
 	for _, accel := range []string{kvm, tcg, hvf} {
-		cases["freezable-"+accel] = func(s *setup) int {
-			s.Accel, s.Sandbox, s.Memory = accel, accel != hvf, memory{memoryFile, true}
-			return socketFD
-		}
 		cases["fork-"+accel] = func(s *setup) int {
 			s.Accel, s.Sandbox, s.Overlay, s.Load = accel, accel != hvf, true, &snapshot{}
-			s.Memory.File = "/templates/a, b/memory"
+			s.Memory = "/templates/a, b/memory"
 			return socketFD
 		}
 	}
 	cases["forked-tcg"] = func(s *setup) int { s.Accel, s.Overlay = tcg, true; return socketFD } // booted from its disk
-	cases["resume-tcg"] = func(s *setup) int { s.Accel, s.Memory.File, s.Load = tcg, savedMemory, &snapshot{}; return socketFD }
+	cases["resume-tcg"] = func(s *setup) int { s.Accel, s.Memory, s.Load = tcg, savedMemory, &snapshot{}; return socketFD }
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := base
 			control := change(&s)
+			if s.Model == "" {
+				s.Model = models(s.Accel)[0]
+			}
+			if s.Model == "" {
+				s.Model = models(s.Accel)[0]
+			}
 			golden(t, name+".args", strings.Join(pairs(arguments(s, control)), "\n")+"\n")
 		})
 	}
@@ -74,10 +77,9 @@ func TestForksHaveTheSameDevices(t *testing.T) {
 	}
 	booted := devices(func(*setup) {})
 	for name, change := range map[string]func(*setup){
-		"template": func(s *setup) { s.Memory = memory{memoryFile, true} },
-		"fork":     func(s *setup) { s.Overlay, s.Memory.File, s.Load = true, "/memory", &snapshot{} },
-		"forked":   func(s *setup) { s.Overlay = true },
-		"resumed":  func(s *setup) { s.Memory.File, s.Load = savedMemory, &snapshot{} },
+		"fork":    func(s *setup) { s.Overlay, s.Memory, s.Load = true, "/memory", &snapshot{} },
+		"forked":  func(s *setup) { s.Overlay = true },
+		"resumed": func(s *setup) { s.Memory, s.Load = savedMemory, &snapshot{} },
 	} {
 		if got := devices(change); got != booted {
 			t.Errorf("%s:\n%s\nwant\n%s", name, got, booted)
@@ -86,7 +88,18 @@ func TestForksHaveTheSameDevices(t *testing.T) {
 }
 
 func TestCanaryArguments(t *testing.T) {
-	golden(t, "canary-kvm.args", strings.Join(pairs(canaryArguments(kvm, "/tmp/c/kernel", "/tmp/c/initrd")), "\n")+"\n")
+	b := &binary{MachineTypes: []string{"pc-q35-7.2"}}
+	for _, c := range []choice{{Accel: kvm, Model: "host"}, {Accel: tcg, Model: emulatedModel}, {Accel: tcg, Model: plainModel}} {
+		s := canarySetup(b, Boot{"/tmp/c/kernel", "/tmp/c/initrd", "root=dory loglevel=5 "}, c)
+		name, _, _ := strings.Cut(c.Model, ",")
+		golden(t, "canary-"+c.Accel+"-"+name+".args", strings.Join(pairs(canaryArguments(s)), "\n")+"\n")
+		// It finds what hangs a machine only if it has what a machine has.
+		machine := setup{Machine: exampleMachine(), MachineType: "pc-q35-7.2", choice: c}
+		machine.Machine.CPUs, machine.Machine.Memory = s.Machine.CPUs, s.Machine.Memory
+		if all := strings.Join(arguments(machine, socketFD), " "); !strings.Contains(all, strings.Join(board(s), " ")) {
+			t.Errorf("the canary's board is not a machine's: %q", board(s))
+		}
+	}
 }
 
 // pairs puts an option and its value onto one line.
@@ -130,7 +143,7 @@ func TestFingerprint(t *testing.T) {
 	of := func(change func(*drivers.Machine)) string {
 		m := exampleMachine()
 		change(&m)
-		return fingerprint(b, "pc-q35-7.2", tcg, "some CPU", m)
+		return fingerprint(b, "pc-q35-7.2", choice{Accel: tcg, Model: emulatedModel}, "some CPU", m)
 	}
 	same := of(func(*drivers.Machine) {})
 	for name, change := range map[string]func(*drivers.Machine){
@@ -156,7 +169,20 @@ func TestFingerprint(t *testing.T) {
 			t.Errorf("the fingerprint does not depend on the machine's %s", name)
 		}
 	}
-	if fingerprint(b, "pc-q35-7.2", kvm, "some CPU", exampleMachine()) == same || fingerprint(b, "pc-q35-7.2", tcg, "another CPU", exampleMachine()) == same {
-		t.Error("the fingerprint does not depend on the accelerator or the processor")
+	for name, other := range map[string]string{
+		"accelerator": fingerprint(b, "pc-q35-7.2", choice{Accel: kvm, Model: emulatedModel}, "some CPU", exampleMachine()),
+		"model":       fingerprint(b, "pc-q35-7.2", choice{Accel: tcg, Model: plainModel}, "some CPU", exampleMachine()),
+		"processor":   fingerprint(b, "pc-q35-7.2", choice{Accel: tcg, Model: emulatedModel}, "another CPU", exampleMachine()),
+	} {
+		if other == same {
+			t.Errorf("the fingerprint does not depend on the %s", name)
+		}
 	}
+}
+
+// A machine that the release before this one saved goes on: its key is what that release made of the same machine. The golden file
+// was written by that release.
+func TestKeyOfAnOlderDory(t *testing.T) {
+	b := &binary{Path: "/usr/bin/qemu", Version: "7.2", MachineTypes: []string{"pc-q35-7.2"}, Sandbox: true}
+	golden(t, "fingerprint-older.txt", fingerprint(b, "pc-q35-7.2", choice{Accel: tcg}, "some CPU", exampleMachine()))
 }

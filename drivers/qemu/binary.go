@@ -30,6 +30,7 @@ type binary struct {
 	Modified     time.Time
 	MachineTypes []string // versioned q35 types, oldest first
 	Accels       []string // built in, which is not to say that they work: "tcg", "kvm"
+	Models       []string // processor models; empty: it did not say
 	Sandbox      bool     // it can confine itself with seccomp
 
 	asked bool // by this process
@@ -116,6 +117,7 @@ func (b *binary) probe(ctx context.Context) error {
 {"execute": "query-version", "id": "version"}
 {"execute": "query-machines", "id": "machines"}
 {"execute": "qom-list-types", "arguments": {"implements": "accel"}, "id": "accels"}
+{"execute": "query-cpu-definitions", "id": "models"}
 {"execute": "query-command-line-options", "arguments": {"option": "sandbox"}, "id": "sandbox"}
 {"execute": "quit"}
 `)
@@ -169,6 +171,8 @@ func (b *binary) read(answers *bytes.Buffer) {
 				}
 			}
 			slices.Sort(b.Accels)
+		case "models":
+			b.Models = names(m.Return)
 		case "sandbox":
 			b.Sandbox = m.Return != nil && string(m.Return) != "[]"
 		}

@@ -21,12 +21,17 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 	}
 	report := drivers.Report{Usable: true, Findings: []drivers.Finding{
 		{Name: "qemu binary", OK: true, Evidence: fmt.Sprintf("%s, version %s", b.Path, b.Version)},
+		triedFinding(b),
 		{Name: "machine type", OK: true, Evidence: b.newestMachineType()},
 		sandboxFinding(b),
 		forkFinding(),
 	}}
-	finding, chosen := d.checkAccel(ctx, b)
-	report.Findings = append(report.Findings, finding)
+	findings, chosen, err := d.checkAccel(ctx, b)
+	report.Findings = append(report.Findings, findings...)
+	if err != nil {
+		report.Usable, report.Err, report.Summary = false, err, err.Error()
+		return report
+	}
 	report.Summary = fmt.Sprintf("QEMU %s, %s", b.Version, chosen.Reason)
 	return report
 }
@@ -47,8 +52,9 @@ func forkFinding() drivers.Finding {
 	return f
 }
 
-// checkAccel tries the operating system's accelerator, with the node image if that is there.
-func (d *Driver) checkAccel(ctx context.Context, b *binary) (drivers.Finding, choice) {
+// checkAccel tries the operating system's accelerator, and emulation if that does not work, with the node image if that is
+// there. The error is that no guest boots here.
+func (d *Driver) checkAccel(ctx context.Context, b *binary) ([]drivers.Finding, choice, error) {
 	finding := drivers.Finding{Name: "accelerator " + hostAccel}
 	c, err := d.chooserFor(b, d.options.Image)
 	if err != nil {
@@ -56,21 +62,32 @@ func (d *Driver) checkAccel(ctx context.Context, b *binary) (drivers.Finding, ch
 		reason, remedy := precheck()
 		if reason == "" {
 			finding.OK, finding.Evidence = true, "looks usable; no guest was booted on it, as there is no node image yet"
-			return finding, choice{hostAccel, title(hostAccel) + ", untried"}
+			return []drivers.Finding{finding}, choice{Accel: hostAccel, Reason: title(hostAccel) + ", untried"}, nil
 		}
 		finding.Evidence, finding.Remedy = reason, remedy
-		return finding, choice{tcg, title(tcg) + ": " + reason}
+		return []drivers.Finding{finding}, choice{Accel: tcg, Reason: title(tcg) + ": " + reason}, nil
 	}
-	err = c.try(ctx, hostAccel, false)
+	model, err := c.try(ctx, hostAccel, "", false)
 	if err == nil {
-		finding.OK, finding.Evidence = true, "a guest boots on it"
-		return finding, choice{hostAccel, title(hostAccel)}
+		finding.OK, finding.Evidence = true, "a guest boots on it, processor model "+model
+		return []drivers.Finding{finding}, choice{hostAccel, model, title(hostAccel) + named(hostAccel, "", model)}, nil
 	}
 	finding.Evidence = err.Error()
 	if o := (*obstacle)(nil); errors.As(err, &o) {
 		finding.Evidence, finding.Remedy = joinLines(o.Reason, o.Evidence), o.Remedy
 	}
-	return finding, choice{tcg, title(tcg) + ": " + err.Error()}
+	emulation := drivers.Finding{Name: "accelerator " + tcg}
+	chosen, err := c.emulate(ctx, "", title(tcg)+": "+err.Error(), err)
+	switch {
+	case fail.Is(err, fail.GuestSilent):
+		emulation.Evidence, emulation.Remedy = joinLines(err.Error(), fail.As(err).Evidence), fail.As(err).Remedy()
+	case err != nil: // there was no time for it, and a start takes what it needs
+		emulation.Evidence, err = "untried: "+err.Error(), nil
+		chosen = choice{Accel: tcg, Reason: title(tcg) + ", untried"}
+	default:
+		emulation.OK, emulation.Evidence = true, "a guest boots on it, processor model "+chosen.Model
+	}
+	return []drivers.Finding{finding, emulation}, chosen, err
 }
 
 func joinLines(first, rest string) string {

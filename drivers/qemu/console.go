@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -25,7 +24,7 @@ func (dir machineDir) openConsole(m drivers.Machine, does string, chosen choice,
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(file, "\n=== %s %s at %s: %s ===\n", m.Name, does, now.UTC().Format(time.RFC3339), chosen.Reason)
+	_, err = io.WriteString(file, drivers.ConsoleHeader(m, does, chosen.Reason, now))
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
 	}

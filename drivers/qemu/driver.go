@@ -40,6 +40,9 @@ type Options struct {
 	// Boot takes kernel and initrd out of a node image and puts them below a directory, unless they are there. Nil: as
 	// package iso does; tests give others.
 	Boot func(image, dir string) (Boot, error)
+
+	// canary boots a guest of a node image. Nil: a real one; tests give others.
+	canary func(ctx context.Context, b *binary, image string, c choice) error
 }
 
 // Driver makes machines with QEMU. It is safe for concurrent use, also on one machine by several processes as far as its

@@ -9,7 +9,7 @@ const (
 	diskFile     = "data.img"     // the data disk: raw, sparse
 	overlayFile  = "data.qcow2"   // a fork's data disk instead: what differs from baseFile
 	baseFile     = "base.img"     // the frozen machine's data disk, a hard link; never written
-	memoryFile   = "memory"       // a freezable machine's memory, while it runs
+	memoryFile   = "memory"       // an older dory kept the memory of a machine there that it was going to freeze
 	consoleFile  = "console.log"  // what the guest wrote to its serial console, all boots, each under a header
 	consoleOld   = "console.old"  // the console's log before it grew too large
 	stderrFile   = "qemu.log"     // what QEMU wrote to stdout and stderr since its last start

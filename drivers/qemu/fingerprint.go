@@ -21,14 +21,14 @@ func (d *Driver) Fingerprint(ctx context.Context, m drivers.Machine) (string, er
 	if err != nil {
 		return "", err
 	}
-	chosen, err := chooser.choose(ctx, m.Accel)
+	chosen, err := chooser.choose(ctx, wishOf(m))
 	if err != nil {
 		return "", err
 	}
-	return fingerprint(b, b.newestMachineType(), chosen.Accel, hostCPU(), m), nil
+	return fingerprint(b, b.newestMachineType(), chosen, hostCPU(), m), nil
 }
 
-func fingerprint(b *binary, machineType, accel, hostCPU string, m drivers.Machine) string {
+func fingerprint(b *binary, machineType string, chosen choice, hostCPU string, m drivers.Machine) string {
 	general := drivers.Machine{
 		Name: "machine", UUID: "00000000-0000-0000-0000-000000000000",
 		CPUs: m.CPUs, Memory: m.Memory, Disk: m.Disk, Ephemeral: m.Ephemeral, Image: "image",
@@ -36,17 +36,19 @@ func fingerprint(b *binary, machineType, accel, hostCPU string, m drivers.Machin
 	if m.Bundle != "" {
 		general.Bundle = "bundle"
 	}
-	args := arguments(setup{Machine: general, MachineType: machineType, choice: choice{Accel: accel}, Sandbox: b.Sandbox}, socketFD)
+	args := arguments(setup{Machine: general, MachineType: machineType, choice: chosen, Sandbox: b.Sandbox}, socketFD)
 	lines := []string{
 		"qemu " + b.identity(),
 		"cpu " + hostCPU, // also under emulation, where the guest's TSC ticks as fast as the host's
 		fmt.Sprintf("disk %d", m.Disk),
 	}
-	return strings.Join(append(lines, args...), "\n") + "\n"
+	text := strings.Join(append(lines, args...), "\n") + "\n"
+	// How the control socket is asked for, no guest sees; machines that older dorys saved go on only if nothing else changed.
+	return strings.Replace(text, "-qmp\nchardev:qmp\n", "-mon\nchardev=qmp,mode=control\n", 1)
 }
 
 // snapshotKey is the fingerprint of a machine as it runs, in short: a snapshot is loaded only where it is the same.
-func snapshotKey(b *binary, machineType, accel string, m drivers.Machine) string {
-	sum := sha256.Sum256([]byte(fingerprint(b, machineType, accel, hostCPU(), m)))
+func snapshotKey(b *binary, machineType string, chosen choice, m drivers.Machine) string {
+	sum := sha256.Sum256([]byte(fingerprint(b, machineType, chosen, hostCPU(), m)))
 	return hex.EncodeToString(sum[:])
 }

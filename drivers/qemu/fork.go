@@ -47,7 +47,7 @@ func (d *Driver) frozen(ctx context.Context, b *binary, m drivers.Machine, dir s
 	if s, err = frozenFiles(dir).read(ctx); err != nil {
 		return s, err
 	}
-	if s.Key != snapshotKey(b, s.MachineType, s.Accel, m) {
+	if s.Key != snapshotKey(b, s.MachineType, s.choice, m) {
 		return s, fmt.Errorf("it was frozen with another QEMU or other hardware: QEMU %s, on %s; now it is QEMU %s",
 			s.QEMU, s.MachineType, b.Version)
 	}
@@ -81,7 +81,7 @@ func (d *Driver) fork(ctx context.Context, b *binary, m drivers.Machine, snap sn
 	if err != nil {
 		return status, err
 	}
-	s.Load, s.Memory = &snap, memory{File: machineDir(frozen).path(frozenMemory)}
+	s.Load, s.Memory = &snap, machineDir(frozen).path(frozenMemory)
 	if err := dir.prepare(s, "is forked"); err != nil {
 		return status, err
 	}

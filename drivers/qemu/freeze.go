@@ -12,45 +12,42 @@ import (
 	"github.com/dorykube/dory/internal/fail"
 )
 
-// Freeze writes the devices' state of a machine whose memory is in a file, ends its QEMU, and moves memory, state and disk
-// into dir, which has that name only when everything is in it.
+// Freeze writes the memory and the devices' state of a machine, ends its QEMU, and moves its disk to them into dir, which has that
+// name only when everything is in it. Memory is written then, rather than kept in a file from the boot on: pages of a file are
+// small, those of memory of QEMU's own are large, and an emulated guest takes twice as long with small ones.
 func (d *Driver) Freeze(ctx context.Context, m drivers.Machine, dir string) error {
+	doing := "freeze machine " + m.Name
 	if exists(dir) {
-		return fmt.Errorf("freeze machine %s: there is already %s", m.Name, dir)
+		return fmt.Errorf("%s: there is already %s", doing, dir)
 	}
 	machine := machineDir(m.Dir)
 	record, id, err := d.running(m, "freeze")
 	if err != nil {
 		return err
 	}
-	if !record.MemoryFile || exists(machine.path(overlayFile)) {
-		return fmt.Errorf("freeze machine %s: its memory is not in a file, or it is itself a fork", m.Name)
+	if exists(machine.path(overlayFile)) {
+		return fmt.Errorf("%s: it is itself a fork", doing)
+	}
+	temp := dir + tempSuffix
+	if err := makePrivateDir(temp, frozenMemory, frozenState, frozenDisk, frozenMeta); err != nil {
+		return hostError(err, doing)
 	}
 	s := record.snapshot()
-	err = d.writeOut(ctx, m, func(int64, []byte) error {
-		return errors.New("the memory is not where it should be")
-	}, func(state []byte) error {
-		s.state = state
-		return nil
-	})
-	if err != nil {
-		return writeFailure(ctx, err, "freeze machine "+m.Name)
+	if err := d.writeMemory(ctx, m, frozenFiles(temp), &s); err != nil {
+		os.RemoveAll(temp)
+		return writeFailure(ctx, err, doing)
 	}
 	if err := d.end(ctx, m, id); err != nil {
 		return err
 	}
-	temp := dir + tempSuffix
-	err = makePrivateDir(temp, frozenMemory, frozenState, frozenDisk, frozenMeta)
-	if err == nil {
-		if err = d.moveFrozen(ctx, machine, temp, s); err == nil {
-			err = os.Rename(temp, dir)
-		}
-		if err != nil {
-			os.Rename(machineDir(temp).path(frozenDisk), machine.path(diskFile)) // it boots again
-			os.RemoveAll(temp)
-		}
+	if err = moveFrozen(machine, temp, s); err == nil {
+		err = os.Rename(temp, dir)
 	}
-	return hostError(errors.Join(err, machine.forgetProcess()), "freeze machine "+m.Name)
+	if err != nil {
+		os.Rename(machineDir(temp).path(frozenDisk), machine.path(diskFile)) // it boots again
+		os.RemoveAll(temp)
+	}
+	return hostError(errors.Join(err, machine.forgetProcess()), doing)
 }
 
 // writeFailure is what a user is told of a state that could not be written.
@@ -61,27 +58,16 @@ func writeFailure(ctx context.Context, err error, doing string) error {
 	return fail.Wrap(fail.QEMUFailed, err, "%s", doing)
 }
 
-// moveFrozen moves what is to be frozen into dir.
-func (d *Driver) moveFrozen(ctx context.Context, machine machineDir, dir string, s snapshot) error {
-	files := frozenFiles(dir)
-	if err := os.Rename(machine.path(memoryFile), files.dir.path(files.memory)); err != nil {
-		return err
-	}
-	var err error
-	if s.Memory, err = partOf(ctx, files.dir.path(files.memory)); err != nil {
-		return err
-	}
-	disk := files.dir.path(frozenDisk)
+// moveFrozen moves the disk into dir, and describes what is there.
+func moveFrozen(machine machineDir, dir string, s snapshot) (err error) {
+	disk := machineDir(dir).path(frozenDisk)
 	if err := os.Rename(machine.path(diskFile), disk); err != nil {
 		return err
 	}
 	if s.Disk, err = markOf(disk); err != nil {
 		return err
 	}
-	if err := files.writeState(&s); err != nil {
-		return err
-	}
-	return files.describe(s)
+	return frozenFiles(dir).describe(s)
 }
 
 // running is what is needed to take a running machine apart.
@@ -107,14 +93,4 @@ func (d *Driver) end(ctx context.Context, m drivers.Machine, id identity) error 
 // snapshot begins the description of a machine that was started like this.
 func (r bootRecord) snapshot() snapshot {
 	return snapshot{choice: r.choice, QEMU: r.QEMU, MachineType: r.MachineType, Key: r.Key}
-}
-
-func partOf(ctx context.Context, path string) (p part, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return p, err
-	}
-	p.Size = info.Size()
-	p.Sum, err = sumFile(ctx, path)
-	return p, err
 }

@@ -31,15 +31,14 @@ type bootRecord struct {
 	choice
 	QEMU        string `json:"qemu"` // version
 	MachineType string `json:"machineType"`
-	Key         string `json:"key"`                  // see snapshotKey
-	MemoryFile  bool   `json:"memoryFile,omitempty"` // the guest's memory is memoryFile
+	Key         string `json:"key"` // see snapshotKey
 }
 
 // launch starts QEMU and waits until the guest executes and its ports are known. A QEMU that does not get so far, because
 // it ends or because ctx does, leaves nothing but its log.
 func (d *Driver) launch(ctx context.Context, b *binary, s setup) (status drivers.Status, err error) {
 	dir := machineDir(s.Machine.Dir)
-	record := bootRecord{s.choice, b.Version, s.MachineType, snapshotKey(b, s.MachineType, s.Accel, s.Machine), s.Memory.Shared}
+	record := bootRecord{s.choice, b.Version, s.MachineType, snapshotKey(b, s.MachineType, s.choice, s.Machine)}
 	if err := dir.writeVolatileJSON(bootFile, record); err != nil {
 		return status, hostError(err, "start machine "+s.Machine.Name)
 	}
@@ -164,7 +163,6 @@ func (dir machineDir) forgetProcess() error {
 		removeFile(dir.path(socketFile)),
 		removeFile(dir.path(lineFile)),
 		removeFile(dir.path(bootFile)),
-		removeFile(dir.path(memoryFile)),
 	)
 }
 

@@ -31,7 +31,7 @@ func (d *Driver) resume(ctx context.Context, b *binary, m drivers.Machine) (stat
 	}
 	// From the first instruction on, the disk and what was saved do not belong together any more. QEMU has opened the memory.
 	snap.begin = saved.remove
-	s.Load, s.Memory = &snap, memory{File: savedMemory}
+	s.Load, s.Memory = &snap, savedMemory
 	if err := dir.prepare(s, "goes on"); err != nil {
 		return status, "", err
 	}
@@ -62,8 +62,14 @@ func (d *Driver) readSaved(ctx context.Context, b *binary, m drivers.Machine) (s
 	if m.Accel != "" && m.Accel != automatic && m.Accel != s.Accel {
 		return s, fmt.Errorf("it ran on %s, and now %s is asked for", title(s.Accel), title(m.Accel))
 	}
-	if s.Key != snapshotKey(b, s.MachineType, s.Accel, m) {
-		return s, fmt.Errorf("it ran with QEMU %s; QEMU (now %s) or the machine's hardware has changed since", s.QEMU, b.Version)
+	if named := wishOf(m).model; named != "" && named != s.model() {
+		return s, fmt.Errorf("it ran on processor model %s, and now %s is asked for", s.model(), named)
+	}
+	if s.QEMU != b.Version {
+		return s, fmt.Errorf("it ran with QEMU %s, and another cannot load that: now there is QEMU %s", s.QEMU, b.Version)
+	}
+	if s.Key != snapshotKey(b, s.MachineType, s.choice, m) {
+		return s, errors.New("QEMU or the machine's hardware has changed since")
 	}
 	if disk, err := markOf(dir.disk()); err != nil || disk != s.Disk {
 		return s, errors.New("its disk was changed since")

@@ -5,7 +5,6 @@ package qemu
 import (
 	"context"
 	"errors"
-	"os"
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/progress"
@@ -35,16 +34,7 @@ func (d *Driver) Save(ctx context.Context, m drivers.Machine) error {
 	if err := d.end(ctx, m, id); err != nil {
 		return err
 	}
-	if record.MemoryFile { // where it is already
-		memory := dir.path(savedMemory)
-		if err = os.Rename(dir.path(memoryFile), memory); err == nil {
-			s.Memory, err = partOf(ctx, memory)
-		}
-	}
-	if err == nil {
-		s.Disk, err = markOf(dir.disk())
-	}
-	if err == nil {
+	if s.Disk, err = markOf(dir.disk()); err == nil {
 		err = saved.describe(s)
 	}
 	return hostError(errors.Join(err, dir.forgetProcess()), "save machine "+m.Name)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/hostinfo"
 	"github.com/dorykube/dory/internal/progress"
@@ -150,15 +151,11 @@ func emptyFile(path string, size int64) (*os.File, error) {
 	return file, nil
 }
 
-// makeMemoryFile makes the file for a freezable machine's memory. There must be room for all of it: a guest that finds
-// the host's disk full when it touches a page takes QEMU with it.
-func makeMemoryFile(path string, size int64) error {
-	if free, err := hostinfo.FreeSpace(path); err == nil && int64(free) < size {
-		return fail.New(fail.DiskTooMuch, "keep the machine's memory in %s: %d MiB are free there, %d may be needed", path, free>>20, size>>20)
+// requireRoom refuses a machine that is to be frozen later where there is no room for its memory: that would be found out minutes
+// later.
+func requireRoom(m drivers.Machine) error {
+	if free, err := hostinfo.FreeSpace(m.Dir); err == nil && int64(free) < m.Memory {
+		return fail.New(fail.DiskTooMuch, "freeze machine %s later: %d MiB are free at %s, its memory may need %d", m.Name, free>>20, m.Dir, m.Memory>>20)
 	}
-	file, err := emptyFile(path, size)
-	if err != nil {
-		return hostError(err, "make the machine's memory "+path)
-	}
-	return file.Close()
+	return nil
 }

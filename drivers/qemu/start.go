@@ -64,19 +64,17 @@ func (d *Driver) prepare(ctx context.Context, b *binary, m drivers.Machine) (s s
 	if err != nil {
 		return s, err
 	}
-	chosen, err := chooser.choose(ctx, m.Accel)
+	chosen, err := chooser.choose(ctx, wishOf(m))
 	if err != nil {
 		return s, err
 	}
-	d.options.Log.Debug("chose the accelerator", "machine", m.Name, "accel", chosen.Accel, "reason", chosen.Reason)
+	d.options.Log.Debug("chose the accelerator", "machine", m.Name, "accel", chosen.Accel, "model", chosen.Model, "reason", chosen.Reason)
 	if s, err = d.setup(b, m, chosen); err != nil {
 		return s, err
 	}
 	dir := machineDir(m.Dir)
-	// A fork's disk goes on being the frozen one's overlay, which cannot be frozen again.
-	if m.Freezable && !s.Overlay {
-		s.Memory = memory{File: memoryFile, Shared: true}
-		if err := makeMemoryFile(dir.path(memoryFile), m.Memory); err != nil {
+	if m.Freezable {
+		if err := requireRoom(m); err != nil {
 			return s, err
 		}
 	}

@@ -29,6 +29,7 @@ func pretender(t *testing.T, words string) (*Driver, drivers.Machine) {
 		boot := Boot{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initrd.img"), "quiet"}
 		return boot, errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(boot.Kernel, nil, 0o600), os.WriteFile(boot.Initrd, nil, 0o600))
 	}})
+	d.options.canary = func(context.Context, *binary, string, choice) error { return nil }
 	m := exampleMachine()
 	m.Dir, m.Image, m.Bundle, m.Accel, m.Disk = filepath.Join(root, "a", "machine"), image, "", tcg, 1<<30
 	return d, m

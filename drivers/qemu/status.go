@@ -100,6 +100,7 @@ func (d *Driver) ask(ctx context.Context, m drivers.Machine) (drivers.Status, er
 	var boot bootRecord
 	if machineDir(m.Dir).readJSON(bootFile, &boot) == nil {
 		status.Accel, status.AccelReason = boot.Accel, boot.Reason
+		status.Hypervisor = fmt.Sprintf("QEMU %s, %s, processor model %s", boot.QEMU, title(boot.Accel), boot.model())
 	}
 	return status, nil
 }
@@ -134,7 +135,7 @@ func (dir machineDir) death() string {
 	}
 	var was identity
 	known := dir.readJSON(processFile, &was) == nil
-	said := dir.stderr()
+	said := complaints(dir.stderr())
 	switch {
 	case known && was.Boot != bootID():
 		return "the computer was restarted while the machine ran"

@@ -16,12 +16,25 @@ import (
 	"github.com/dorykube/dory/internal/fail"
 )
 
-func realDriver(t *testing.T) *Driver {
+func realOptions(t *testing.T) Options {
 	t.Helper()
-	return New(Options{Cache: t.TempDir(), Image: drivertest.DefaultImage(t)})
+	return Options{Cache: t.TempDir(), Image: drivertest.DefaultImage(t)}
 }
 
-func TestContract(t *testing.T) {
+func realDriver(t *testing.T) *Driver {
+	t.Helper()
+	return New(realOptions(t))
+}
+
+func TestContract(t *testing.T) { contract(t, realOptions(t)) }
+
+// contract runs the suite with a QEMU.
+func contract(t *testing.T, o Options) {
+	drivertest.Run(t, suite(o))
+}
+
+// suite is what the contract is told of a driver with a QEMU.
+func suite(o Options) drivertest.Suite {
 	send := func(signal syscall.Signal) func(*testing.T, drivers.Status) {
 		return func(t *testing.T, s drivers.Status) {
 			t.Helper()
@@ -33,14 +46,14 @@ func TestContract(t *testing.T) {
 			}
 		}
 	}
-	drivertest.Run(t, drivertest.Suite{
-		New:    func(t *testing.T) drivers.Driver { return realDriver(t) },
-		Image:  drivertest.DefaultImage(t),
+	return drivertest.Suite{
+		New:    func(t *testing.T) drivers.Driver { return New(o) },
+		Image:  o.Image,
 		Accel:  automatic,
 		Kill:   send(syscall.SIGKILL),
 		Halt:   send(syscall.SIGSTOP),
 		Resume: send(syscall.SIGCONT),
-	})
+	}
 }
 
 // The canary tells an accelerator that runs a guest from one that does not, within its limit, whatever else speaks for
@@ -51,22 +64,26 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.canary(t.Context(), b, d.options.Image, tcg, time.Minute); err != nil {
-		t.Errorf("no guest boots under emulation: %v", err)
+	for _, model := range models(tcg) {
+		began := time.Now()
+		if err := d.canary(t.Context(), b, d.options.Image, choice{Accel: tcg, Model: model}); err != nil {
+			t.Errorf("no guest boots under emulation on %s: %v", model, err)
+		}
+		t.Logf("the canary on %s took %v", model, time.Since(began))
 	}
 	began := time.Now()
-	err = d.canary(t.Context(), b, d.options.Image, hostAccel, canaryLimit)
+	err = d.canary(t.Context(), b, d.options.Image, choice{Accel: hostAccel, Model: models(hostAccel)[0]})
 	took := time.Since(began)
 	t.Logf("the canary on %s took %v: %v", hostAccel, took, err)
-	if took > canaryLimit+2*time.Second {
-		t.Errorf("the canary took %v, its limit is %v", took, canaryLimit)
+	if _, limit := CanaryLimits(hostAccel); took > limit+2*time.Second {
+		t.Errorf("the canary took %v, its limit is %v", took, limit)
 	}
 	if obstacle, _ := precheck(); obstacle != "" && err == nil {
 		t.Errorf("a guest boots although %s", obstacle)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := d.canary(ctx, b, d.options.Image, tcg, time.Minute); err == nil {
+	if err := d.canary(ctx, b, d.options.Image, choice{Accel: tcg, Model: emulatedModel}); err == nil {
 		t.Error("an interrupted canary gives a good answer")
 	}
 }
@@ -78,12 +95,12 @@ func TestAcceleratorThatDoesNotRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.choose(t.Context(), automatic)
+	got, err := c.choose(t.Context(), wish{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("auto: %+v", got)
-	byName, err := c.choose(t.Context(), hostAccel)
+	byName, err := c.choose(t.Context(), wish{accel: hostAccel})
 	if got.Accel != tcg { // it works here, and so it must when it is asked for
 		if err != nil || byName.Accel != hostAccel {
 			t.Errorf("%s by name: %+v, %v", hostAccel, byName, err)
@@ -210,7 +227,7 @@ func killedWhileItResumes(t *testing.T, d *Driver, m drivers.Machine) {
 	}
 	b := must(d.qemu(t.Context()))
 	waiting := must(d.setup(b, m, choice{Accel: tcg}))
-	waiting.Load, waiting.Memory.File = &snapshot{}, savedMemory
+	waiting.Load, waiting.Memory = &snapshot{}, savedMemory
 	cmd, done, err := machineDir(m.Dir).spawn(b, waiting)
 	if err != nil {
 		t.Fatal(err)

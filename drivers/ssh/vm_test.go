@@ -168,7 +168,7 @@ func TestChangedHostKey(t *testing.T) {
 	m := drivers.Machine{Name: "one", UUID: "6d1b9f4e-2222-4000-8000-000000000000", Dir: filepath.Join(t.TempDir(), "m"), Disk: 1 << 30}
 	f.lend(t, &m)
 	check(t, New(Options{}).Create(t.Context(), m))
-	f.servers[0].Run(t, `rm /etc/ssh/ssh_host_ed25519_key; ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key; systemctl reload ssh`)
+	f.servers[0].Run(t, `rm /etc/ssh/ssh_host_ed25519_key; ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh`)
 	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) { // the server starts anew
 		status, err := New(Options{}).Status(t.Context(), m)
 		if err == nil && status.State == drivers.Unknown && strings.Contains(status.Reason, "host key") {

@@ -35,6 +35,7 @@ var (
 	QEMUMissing    = Kind{"DRV_QEMU_MISSING", 55, "QEMU is not installed", "install it: 'sudo apt-get install qemu-system-x86' (Debian, Ubuntu), 'sudo dnf install qemu-kvm' (Fedora), 'brew install qemu' (macOS)"}
 	QEMUFailed     = Kind{"DRV_QEMU_FAILED", 50, "QEMU ended or refused to start", "the evidence above is QEMU's own; 'dory logs --problems' shows more"}
 	KVMUnusable    = Kind{"DRV_KVM_UNUSABLE", 59, "the accelerator that was asked for does not run a guest", "leave --accel out, and dory takes what works"}
+	GuestSilent    = Kind{"DRV_GUEST_SILENT", 52, "the hypervisor runs, but a guest on it does not come up", "name another processor model (--cpu-model qemu64), another accelerator (--accel), or another QEMU (DORY_QEMU=/path/to/qemu-system-x86_64)"}
 	MachineEnded   = Kind{"DRV_MACHINE_ENDED", 53, "the machine ended by itself", "the evidence above is the machine's own; 'dory start' boots it again"}
 	MachineGone    = Kind{"DRV_MACHINE_GONE", 55, "the machine of a cluster that was ready once is not there any more, nor is its disk", "'dory delete' removes what is left of the cluster; then 'dory start' makes a new one"}
 	DriverUnknown  = Kind{"DRV_UNKNOWN", 54, "there is no such driver", "use --driver qemu"}

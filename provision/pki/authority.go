@@ -1,5 +1,6 @@
 // Package pki makes a cluster's keys and certificates. The certificate authorities and the service-account key live on
-// this computer, in the cluster's directory; a node is given certificates, never a CA's private key.
+// this computer, in the cluster's directory; a node is given certificates, and of the authorities' private keys only the one that
+// signs what users ask the cluster for.
 //
 // Everything is ECDSA P-256: a signature costs a tenth of RSA's, which counts in an emulated guest.
 package pki
@@ -25,6 +26,7 @@ import (
 type Authority struct {
 	Cluster        *CA // signs API server, kubelet, component and user certificates
 	FrontProxy     *CA // signs the certificate by which the API server is known to extension API servers
+	Requests       *CA // signs CertificateSigningRequests, on the node; the cluster trusts it like Cluster, this computer does not
 	ServiceAccount *ecdsa.PrivateKey
 }
 
@@ -46,6 +48,7 @@ const (
 const (
 	clusterName    = "ca"
 	frontProxyName = "front-proxy-ca"
+	requestsName   = "requests-ca"
 	accountFile    = "service-account.key"
 	keySuffix      = ".key"
 	certSuffix     = ".crt"
@@ -69,15 +72,19 @@ func create(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, ca := range map[string]*CA{clusterName: a.Cluster, frontProxyName: a.FrontProxy} {
-		if err := write(dir, name+keySuffix, keyPEM(ca.key)); err != nil {
-			return nil, err
-		}
-		if err := write(dir, name+certSuffix, ca.CertPEM()); err != nil {
+	for name, ca := range map[string]*CA{clusterName: a.Cluster, frontProxyName: a.FrontProxy, requestsName: a.Requests} {
+		if err := writeCA(dir, name, ca); err != nil {
 			return nil, err
 		}
 	}
 	return a, write(dir, accountFile, keyPEM(a.ServiceAccount))
+}
+
+func writeCA(dir, name string, ca *CA) error {
+	if err := write(dir, name+keySuffix, keyPEM(ca.key)); err != nil {
+		return err
+	}
+	return write(dir, name+certSuffix, ca.CertPEM())
 }
 
 // New makes an authority that exists in memory only.
@@ -90,8 +97,12 @@ func New() (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	requests, err := newRequestsCA()
+	if err != nil {
+		return nil, err
+	}
 	account, err := newKey()
-	return &Authority{Cluster: cluster, FrontProxy: proxy, ServiceAccount: account}, err
+	return &Authority{cluster, proxy, requests, account}, err
 }
 
 func load(dir string) (*Authority, error) {
@@ -103,8 +114,24 @@ func load(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	requests, err := loadRequestsCA(dir)
+	if err != nil {
+		return nil, err
+	}
 	account, err := loadKey(filepath.Join(dir, accountFile))
-	return &Authority{Cluster: cluster, FrontProxy: proxy, ServiceAccount: account}, err
+	return &Authority{cluster, proxy, requests, account}, err
+}
+
+// loadRequestsCA makes the one that an older dory's authorities lack. Its certificate is written last.
+func loadRequestsCA(dir string) (*CA, error) {
+	if _, err := os.Stat(filepath.Join(dir, requestsName+certSuffix)); !errors.Is(err, fs.ErrNotExist) {
+		return loadCA(dir, requestsName)
+	}
+	ca, err := newRequestsCA()
+	if err != nil {
+		return nil, err
+	}
+	return ca, writeCA(dir, requestsName, ca)
 }
 
 func loadCA(dir, name string) (*CA, error) {
@@ -126,6 +153,9 @@ func loadCA(dir, name string) (*CA, error) {
 	}
 	return &CA{cert: cert, key: key}, nil
 }
+
+// newRequestsCA has a name of its own: whoever verifies finds the authority of a certificate by its name.
+func newRequestsCA() (*CA, error) { return newCA("kubernetes-requests") }
 
 func loadKey(path string) (*ecdsa.PrivateKey, error) {
 	block, err := loadPEM(path)

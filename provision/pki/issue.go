@@ -48,6 +48,12 @@ func newCA(name string) (*CA, error) {
 // CertPEM is the authority's own certificate.
 func (ca *CA) CertPEM() []byte { return certPEM(ca.cert.Raw) }
 
+// Pair is the authority's own certificate and key.
+func (ca *CA) Pair() Pair { return Pair{ca.CertPEM(), keyPEM(ca.key)} }
+
+// TrustedPEM is what is trusted inside of the cluster.
+func (a *Authority) TrustedPEM() []byte { return append(a.Cluster.CertPEM(), a.Requests.CertPEM()...) }
+
 // Issue makes a key and a certificate for it.
 func (ca *CA) Issue(leaf Leaf) (Pair, error) {
 	key, err := newKey()

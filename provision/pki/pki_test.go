@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -60,6 +61,38 @@ func TestOpenAfterInterruptionAndDamage(t *testing.T) {
 	}
 	if content, _ := os.ReadFile(key); string(content) != "garbage" {
 		t.Error("a damaged key was replaced")
+	}
+}
+
+// A cluster that an older dory made has no authority for requests: it gets one, once, and nothing else of it changes.
+func TestOlderAuthoritySignsRequestsToo(t *testing.T) {
+	dir := t.TempDir()
+	before, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"requests-ca.crt", "requests-ca.key"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(before.Cluster.CertPEM()) != string(after.Cluster.CertPEM()) || !before.ServiceAccount.Equal(after.ServiceAccount) {
+		t.Error("the rest of the authority changed")
+	}
+	if string(before.Requests.CertPEM()) == string(after.Requests.CertPEM()) || string(after.Requests.Pair().Key) != string(again.Requests.Pair().Key) {
+		t.Error("the new authority is not a new one, or not kept")
+	}
+	text := string(after.TrustedPEM())
+	if !strings.Contains(text, string(after.Cluster.CertPEM())) || !strings.Contains(text, string(after.Requests.CertPEM())) {
+		t.Error("the cluster trusts one of them only")
 	}
 }
 

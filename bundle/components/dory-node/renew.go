@@ -70,9 +70,38 @@ func renewOne(header *tar.Header, content []byte) error {
 		return setHostname(text)
 	case "machine-id":
 		return setMachineID(text)
-	default:
-		return replace(filepath.Join("/", header.Name), content, header.FileInfo().Mode().Perm())
 	}
+	path := filepath.Join("/", header.Name)
+	if err := replace(path, content, header.FileInfo().Mode().Perm()); err != nil {
+		return err
+	}
+	if path == sshHostKey {
+		return endSSHServer()
+	}
+	return nil
+}
+
+const (
+	sshHostKey = "/etc/ssh/ssh_host_ed25519_key"
+	sshServer  = "/run/sshd.pid"
+)
+
+// endSSHServer ends a server that somebody's connection has started since the fork, and that has read the template's host key.
+// systemd starts another one. Usually there is none.
+func endSSHServer() error {
+	text, err := os.ReadFile(sshServer)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	pid, bad := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err = errors.Join(err, bad); err != nil {
+		return err
+	}
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil || strings.TrimSpace(string(name)) != "sshd" {
+		return nil // it has ended
+	}
+	return syscall.Kill(pid, syscall.SIGTERM)
 }
 
 // Requests of random(4).

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	_ "time/tzdata" // for CronJobs with a time zone
 
 	"github.com/dorykube/dory/bundle/components/kubernetes/called"
 	"github.com/spf13/cobra"

@@ -9,7 +9,7 @@ import (
 )
 
 // AddSudoer makes a user with root's key who becomes root by sudo, without a password. The node image, which servers are
-// made from, has no sudo: this computer's is put there, with the libraries that are not there already.
+// made from, has a sudo for root only: this computer's is put in its place, with the libraries that are not there already.
 func (s *Server) AddSudoer(t *testing.T, name string) {
 	t.Helper()
 	files := []string{"/usr/bin/sudo"}
@@ -29,7 +29,7 @@ func (s *Server) AddSudoer(t *testing.T, name string) {
 	}
 	archive, err := exec.Command("tar", append([]string{"-C", "/", "-ch", "--hard-dereference"}, fromRoot(files)...)...).Output()
 	must(t, err)
-	s.pipe(t, bytes.NewReader(archive), "tar -C / -xp --skip-old-files")
+	s.pipe(t, bytes.NewReader(archive), "rm -f /usr/bin/sudo && tar -C / -xp --skip-old-files")
 	s.Run(t, strings.ReplaceAll(`set -e
 for kind in auth account session; do echo $kind sufficient pam_permit.so; done >/etc/pam.d/sudo
 echo 'NAME ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers

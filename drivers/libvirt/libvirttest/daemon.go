@@ -14,42 +14,49 @@ import (
 	"time"
 )
 
-// Daemon is a libvirtd, with what it needs.
+// Daemon is a libvirtd, or the daemons that do its work, with what it needs.
 type Daemon struct {
 	t       *testing.T
-	URI     string // by which a driver reaches it
-	Socket  string
-	Pool    string // a directory for its storage pool, if it is a user's own
-	Log     string // file
-	command []string
+	URI     string   // by which a driver reaches it
+	Socket  string   // of the one for machines
+	Pool    string   // a directory for its storage pool, if it is a user's own
+	Log     string   // file
+	under   []string // executes a daemon
 	env     []string
-	process *exec.Cmd
-	ended   chan struct{}
+	running []*process
+
+	parts []part
+}
+
+// process is a daemon's.
+type process struct {
+	*exec.Cmd
+	ended chan struct{}
 }
 
 // The directories that libvirt is built to use. Each is put below a directory of the test's.
 var systemDirs = []string{"/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt"}
 
 // System starts a system's libvirtd. It finds no KVM: one that opens but does not work costs it 15 s for every look.
-func System(t *testing.T) *Daemon {
+func System(t *testing.T, kind Kind) *Daemon {
 	t.Helper()
 	hideKVM(t)
-	return SystemWithKVM(t)
+	return SystemWithKVM(t, kind)
 }
 
 // SystemWithKVM starts a system's libvirtd that finds what KVM there is.
-func SystemWithKVM(t *testing.T) *Daemon {
+func SystemWithKVM(t *testing.T, kind Kind) *Daemon {
 	t.Helper()
 	mountDirs(t)
 	addUser(t)
 	write(t, "/etc/libvirt/qemu.conf", "security_driver = \"none\"\ncgroup_controllers = []\nnamespaces = []\n")
-	write(t, "/etc/libvirt/libvirtd.conf", "auth_unix_rw = \"none\"\nlog_outputs = \"2:stderr\"\n")
+	d := &Daemon{t: t, URI: "qemu:///system", parts: kind.parts(t)}
+	d.Socket = d.parts[0].socket
 	logger := exec.Command("/usr/sbin/virtlogd")
 	if err := logger.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { logger.Process.Kill(); logger.Wait() })
-	d := &Daemon{t: t, URI: "qemu:///system", Socket: "/run/libvirt/libvirt-sock", command: []string{"/usr/sbin/libvirtd"}}
 	d.Start()
 	return d
 }
@@ -69,10 +76,10 @@ func Session(t *testing.T) *Daemon {
 		}
 	}
 	d := &Daemon{t: t, Socket: filepath.Join(runtime, "libvirt", "libvirt-sock"), Pool: filepath.Join(home, "pool"),
-		env: []string{"HOME=" + home, "XDG_RUNTIME_DIR=" + runtime, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "XDG_DATA_HOME=" + home, "USER=nobody"},
-		command: []string{"setpriv", "--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups", "--inh-caps=-all",
-			"/usr/sbin/libvirtd"}}
+		env:   []string{"HOME=" + home, "XDG_RUNTIME_DIR=" + runtime, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "XDG_DATA_HOME=" + home, "USER=nobody"},
+		under: []string{"setpriv", "--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups", "--inh-caps=-all"}}
 	d.URI = "qemu:///session?socket=" + d.Socket
+	d.parts = []part{{socket: d.Socket}}
 	d.Start()
 	return d
 }
@@ -170,16 +177,20 @@ func (d *Daemon) Start() {
 		d.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(d.command[0], d.command[1:]...)
-	cmd.Env = append(os.Environ(), d.env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		d.t.Fatal(err)
+	for _, part := range d.parts {
+		args := slices.Concat(d.under, []string{"/usr/sbin/libvirtd"}, part.args)
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Env = slices.Concat(os.Environ(), d.env, part.env)
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Start(); err != nil {
+			d.t.Fatal(err)
+		}
+		p := &process{cmd, make(chan struct{})}
+		d.running = append(d.running, p)
+		go func() { cmd.Wait(); close(p.ended) }()
 	}
-	d.process, d.ended = cmd, make(chan struct{})
-	go func() { cmd.Wait(); close(d.ended) }()
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		if out, err := d.virsh("version"); err == nil {
+		if out, err := d.answers(); err == nil {
 			return
 		} else if time.Since(began) > 30*time.Second {
 			d.t.Fatalf("libvirtd does not answer: %v: %s", err, out)
@@ -187,23 +198,36 @@ func (d *Daemon) Start() {
 	}
 }
 
+// answers reports whether the daemon does, and what else it consists of listens.
+func (d *Daemon) answers() (string, error) {
+	for _, part := range d.parts {
+		if _, err := os.Stat(part.socket); err != nil {
+			return "", err
+		}
+	}
+	return d.virsh("version")
+}
+
 // Stop ends the daemon with a signal, which its machines survive.
 func (d *Daemon) Stop(signal syscall.Signal) {
-	if d.process == nil {
-		return
+	d.Signal(signal)
+	for _, p := range d.running {
+		select {
+		case <-p.ended:
+		case <-time.After(10 * time.Second):
+			p.Process.Kill()
+			<-p.ended
+		}
 	}
-	d.process.Process.Signal(signal)
-	select {
-	case <-d.ended:
-	case <-time.After(10 * time.Second):
-		d.process.Process.Kill()
-		<-d.ended
-	}
-	d.process = nil
+	d.running = nil
 }
 
 // Signal sends the daemon a signal that it survives.
-func (d *Daemon) Signal(signal syscall.Signal) { d.process.Process.Signal(signal) }
+func (d *Daemon) Signal(signal syscall.Signal) {
+	for _, p := range d.running {
+		p.Process.Signal(signal)
+	}
+}
 
 // Virsh asks the daemon, not by way of dory.
 func (d *Daemon) Virsh(args ...string) string {
@@ -218,13 +242,24 @@ func (d *Daemon) Virsh(args ...string) string {
 func (d *Daemon) virsh(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	mode := "system"
+	uri := d.asks(args[0])
+	out, err := exec.CommandContext(ctx, "virsh", append([]string{"--connect", uri}, args...)...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// asks is whom virsh asks for a command: the part that does it.
+func (d *Daemon) asks(command string) (uri string) {
+	driver, socket, mode := "qemu", d.Socket, "system"
 	if d.Pool != "" {
 		mode = "session"
 	}
-	uri := fmt.Sprintf("qemu+unix:///%s?socket=%s", mode, d.Socket)
-	out, err := exec.CommandContext(ctx, "virsh", append([]string{"--connect", uri}, args...)...).CombinedOutput()
-	return strings.TrimSpace(string(out)), err
+	for _, part := range d.parts {
+		switch {
+		case part.driver == "network" && strings.HasPrefix(command, "net-"), part.driver == "storage" && strings.HasPrefix(command, "pool-"):
+			driver, socket = part.driver, part.socket
+		}
+	}
+	return fmt.Sprintf("%s+unix:///%s?socket=%s", driver, mode, socket)
 }
 
 // QEMU returns the process of the machine with the UUID, of those in the test's namespace.
