@@ -89,8 +89,8 @@ test-qemu: build artifacts ## machines and clusters with each QEMU and libvirt o
 	go test -tags vm -count=1 -p 1 -timeout $(VM_TEST_TIMEOUT) -v -run '^TestVersions$$' ./drivers/qemu ./drivers/libvirt ./test
 
 .PHONY: conformance
-conformance: build artifacts ## upstream's conformance tests, one at a time, into docs/conformance.md; hours, and goes on where it was stopped
-	DORY_CONFORMANCE=$(CURDIR)/docs/conformance.json go test -tags vm -count=1 -timeout 24h -v -run '^TestConformance$$' ./test
+conformance: build artifacts ## upstream's conformance tests, two at a time, into docs/conformance.md; hours, and goes on where it was stopped
+	DORY_CONFORMANCE=$(CURDIR)/docs/conformance.json go test -tags vm -count=1 -timeout 24h -parallel 2 -v -run '^TestConformance$$' ./test
 
 .PHONY: torture
 torture: build artifacts ## hundreds of things that go wrong, on real VMs, and what dory makes of each; hours. TORTURE=PATTERN for some

@@ -138,13 +138,22 @@ func (m *Manager) UpdateContext(ctx context.Context, name string) (changed bool,
 	if err != nil {
 		return false, err
 	}
-	server := "https://" + apiAddress(status, h.record.Machine)
-	changed = kubeconfig.Check(name, server) != nil
+	address := apiAddress(status, h.record.Machine)
+	if strings.HasSuffix(address, ":0") {
+		return false, fail.New(fail.ClusterNotUp, "the machine of cluster %q is %s, and has an address only while it runs", name, status.State)
+	}
+	server := "https://" + address
+	if changed = kubeconfig.Check(name, server) != nil; changed {
+		if err := h.checkContext(ctx); err != nil {
+			return false, err
+		}
+	}
 	authority, err := h.openAuthority()
 	if err != nil {
 		return false, err
 	}
 	_, options := Defaults()
+	options.EmbedCerts = kubeconfig.Embedded(name)
 	s := &start{held: h, options: options, before: h.record, status: status}
 	if _, err = s.writeKubeconfig(authority, server); err != nil {
 		return false, err

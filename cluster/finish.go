@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -172,18 +171,14 @@ func (s *start) entry(server string, ca, cert, key []byte) kubeconfig.Entry {
 	return kubeconfig.Entry{Name: s.name, Server: server, Owner: s.Dirs.State, CA: ca, Cert: cert, Key: key}
 }
 
-// ownKubeconfigIsWhole reports whether the cluster's own kubeconfig is as the last start wrote it.
+// ownKubeconfigIsWhole reports whether the cluster's own kubeconfig is as the last start wrote it, but for a namespace that was
+// chosen in it.
 func (s *start) ownKubeconfigIsWhole(server string) bool {
 	ca, cert, key, err := s.files.credentials()
 	if err != nil {
 		return false
 	}
-	want, err := kubeconfig.Alone(s.entry(server, ca, cert, key))
-	if err != nil {
-		return false
-	}
-	have, err := os.ReadFile(s.files.path(kubeconfigFile))
-	return err == nil && bytes.Equal(have, want)
+	return kubeconfig.IsAlone(s.files.path(kubeconfigFile), s.entry(server, ca, cert, key))
 }
 
 // credentials are what the last start wrote.

@@ -108,7 +108,10 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	}
 	s := &start{held: h, plan: plan, options: wanted.Options, before: before}
 	if plan.Action == Create {
-		return s, h.checkContext(ctx)
+		if err := h.checkContext(ctx); err != nil {
+			return nil, err
+		}
+		return s, h.checkKubeconfig(s.options)
 	}
 	if err := kubeconfig.Readable(kubeconfig.Files()...); err != nil { // it is written last
 		return nil, err
@@ -127,7 +130,15 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 		return nil, err
 	}
 	s.ran = s.status.State == drivers.Running
-	return s, nil
+	if kubeconfig.Check(h.name, "https://"+s.apiAddress()) == nil {
+		return s, nil // whoever wrote it, it leads to this cluster
+	}
+	return s, h.checkContext(ctx)
+}
+
+// checkKubeconfig finds out beforehand whether the cluster could be put into the kubeconfig, which is written last.
+func (h *held) checkKubeconfig(o Options) error {
+	return kubeconfig.Mergeable(kubeconfig.Entry{Name: h.name, Owner: h.Dirs.State}, !o.KeepContext)
 }
 
 // checkContext refuses a name that the kubeconfig has for something which is not dory's.
@@ -137,7 +148,7 @@ func (h *held) checkContext(ctx context.Context) error {
 	case err != nil:
 		return err
 	case whose == kubeconfig.Foreign:
-		return fail.New(fail.KubeconfigTaken, "the kubeconfig has a context %q that dory did not make", h.name)
+		return fail.New(fail.KubeconfigTaken, "the kubeconfig has a context, a cluster or a user %q that dory did not make", h.name)
 	case whose == kubeconfig.Another:
 		progress.From(ctx).Warn(fmt.Sprintf("the context %q, of a cluster with another DORY_HOME, will lead to this one", h.name))
 	}
@@ -148,6 +159,9 @@ func (h *held) checkContext(ctx context.Context) error {
 func (s *start) run(ctx context.Context) (*Started, error) {
 	if s.asWished(ctx) {
 		return s.wayIn(ctx)
+	}
+	if err := s.checkKubeconfig(s.options); err != nil {
+		return nil, err
 	}
 	s.announce(ctx)
 	if err := s.prepare(ctx); err != nil {

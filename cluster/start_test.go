@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/kubeconfig"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
@@ -268,6 +270,57 @@ func TestForeignContextIsNotTaken(t *testing.T) {
 	text := "apiVersion: v1\nkind: Config\ncontexts: [{name: dory, context: {cluster: c, user: u}}]\n"
 	os.WriteFile(os.Getenv("KUBECONFIG"), []byte(text), 0o600)
 	if err := w.start(); !fail.Is(err, fail.KubeconfigTaken) || len(w.calls) > 0 || len(w.left()) > 0 {
+		t.Error(err, w.calls, w.left())
+	}
+}
+
+// What became somebody else's after the first start is asked about, too; not what leads to the cluster all the same.
+func TestForeignContextOfAClusterThatIsThere(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("KUBECONFIG")
+	ours, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"context": "apiVersion: v1\nkind: Config\ncontexts: [{name: dory, context: {cluster: c, user: u}}]\n",
+		"cluster": "apiVersion: v1\nkind: Config\nclusters: [{name: dory, cluster: {server: 'https://127.0.0.1:1'}}]\n",
+		"user":    "apiVersion: v1\nkind: Config\nusers: [{name: dory, user: {token: theirs}}]\n",
+	} {
+		os.WriteFile(path, []byte(text), 0o600)
+		if err := w.start(); !fail.Is(err, fail.KubeconfigTaken) {
+			t.Errorf("%s: start: %v", name, err)
+		}
+		if _, err := w.manager().UpdateContext(context.Background(), "dory"); !fail.Is(err, fail.KubeconfigTaken) {
+			t.Errorf("%s: update-context: %v", name, err)
+		}
+		if now, _ := os.ReadFile(path); string(now) != text {
+			t.Errorf("%s was overwritten:\n%s", name, now)
+		}
+	}
+	config, err := clientcmd.Load(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Contexts["dory"].Extensions, config.Clusters["dory"].Extensions, config.AuthInfos["dory"].Extensions = nil, nil, nil
+	unmarked, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(path, unmarked, 0o600) // as by a tool that does not know the mark
+	if err := w.start(); err != nil || bytes.Equal(ours, unmarked) {
+		t.Errorf("%v\n%s", err, unmarked)
+	}
+}
+
+// A kubeconfig that cannot be written is named before anything is made.
+func TestKubeconfigThatIsNoFile(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("KUBECONFIG", os.DevNull)
+	if err := w.start(); !fail.Is(err, fail.KubeconfigBad) || len(w.calls) > 0 || len(w.left()) > 0 {
 		t.Error(err, w.calls, w.left())
 	}
 }

@@ -41,8 +41,10 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// Run runs the program and returns its exit code.
+// Run runs the program and returns its exit code. It is called once in a process.
 func Run(ctx context.Context, args []string, streams Streams) int {
+	keepInherited()
+	home.Complete()
 	a := &app{Streams: streams, dirs: home.Find()}
 	rest := args[1:]
 	if name := strings.TrimSuffix(filepath.Base(args[0]), ".exe"); name == "kubectl" {

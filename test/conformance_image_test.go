@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,58 +19,122 @@ import (
 )
 
 // suitePackages are what upstream's image of agnhost has, from Debian: its busybox would do most of it, and not as the tests want.
-var suitePackages = []string{"bash", "bind9-dnsutils", "curl", "iproute2", "iperf", "netcat-openbsd", "socat", "wget"}
+var suitePackages = []string{"bash", "bind9-dnsutils", "curl", "iproute2", "iperf", "netcat-openbsd", "socat", "util-linux", "wget"}
 
-// imageConfigs are how the images of the suite start, by the last part of their name; all have the same files.
-var imageConfigs = map[string]map[string]any{
-	"agnhost": {"Entrypoint": []string{"/agnhost"}, "Cmd": []string{"pause"}},
-	"busybox": {"Cmd": []string{"/bin/sh"}},
-	"httpd":   {"Cmd": []string{"/agnhost", "netexec", "--http-port=80"}},
-	"nginx":   {"Cmd": []string{"/agnhost", "netexec", "--http-port=80"}},
-	"pause":   {"Entrypoint": []string{"/agnhost", "pause"}},
+// suiteImage is one of the images of the suite. All have the same Debian; some have files besides.
+type suiteImage struct {
+	config map[string]any
+	files  []suiteFile
+}
+
+// suiteFile is a file from this computer.
+type suiteFile struct {
+	name, from string
+	mode       int64
+}
+
+// images are by the last part of their name.
+func (s *suite) images() map[string]suiteImage {
+	serves := map[string]any{"Cmd": []string{"/agnhost", "netexec", "--http-port=80"}}
+	picture := func(name string) suiteImage {
+		return suiteImage{config: map[string]any{"Entrypoint": []string{"/agnhost"}, "Cmd": []string{"test-webserver"}},
+			files: []suiteFile{{"data.json", s.source + "/test/images/" + name + "/html/data.json", 0o644}}}
+	}
+	return map[string]suiteImage{
+		"agnhost":           {config: map[string]any{"Entrypoint": []string{"/agnhost"}, "Cmd": []string{"pause"}}},
+		"busybox":           {config: map[string]any{"Cmd": []string{"/bin/sh"}}},
+		"etcd":              {files: []suiteFile{{"usr/local/bin/etcd", s.etcd, 0o755}}},
+		"glibc-dns-testing": {config: map[string]any{"Cmd": []string{"/bin/sh"}}},
+		"ipc-utils":         {config: map[string]any{"Cmd": []string{"/bin/sh"}}},
+		"kitten":            picture("kitten"),
+		"nautilus":          picture("nautilus"),
+		"nginx":             {config: serves},
+		"nonewprivs":        {config: map[string]any{"Cmd": []string{"nnp", "nonewprivs"}}, files: []suiteFile{{"usr/local/bin/nnp", s.agnhost, 0o4755}}},
+		"nonroot":           {config: map[string]any{"User": "1234", "Cmd": []string{"/bin/sh"}}},
+		"pause":             {config: map[string]any{"Entrypoint": []string{"/agnhost", "pause"}}},
+		"sample-apiserver":  {config: map[string]any{"Entrypoint": []string{"/sample-apiserver"}}, files: []suiteFile{{"sample-apiserver", s.sample, 0o755}}},
+	}
 }
 
 // importImages gives the node images under the names that the tests use: no node of a test reaches a registry.
 func (s *suite) importImages(d *dory) {
 	s.t.Helper()
-	layer := s.layer()
-	sum := sha256.Sum256(layer)
-	files := map[string][]byte{"layer.tar": layer}
+	contents := map[string][]byte{"debian.tar": s.layer()}
 	var manifest []map[string]any
 	listed := s.command(s.program, "--list-images")
-	for name, config := range imageConfigs {
-		config["Env"] = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-		text, err := json.Marshal(map[string]any{"architecture": "amd64", "os": "linux", "config": config,
-			"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(sum[:])}}})
-		if err != nil {
-			s.t.Fatal(err)
-		}
+	for name, image := range s.images() {
 		var tags []string
 		for reference := range strings.FieldsSeq(listed) {
-			if image, _, _ := strings.Cut(path.Base(reference), ":"); image == name {
+			if last, _, _ := strings.Cut(path.Base(reference), ":"); last == name {
 				tags = append(tags, reference)
 			}
 		}
 		if len(tags) == 0 {
 			s.t.Fatalf("the tests use no image %s:\n%s", name, listed)
 		}
-		files[name+".json"] = text
-		manifest = append(manifest, map[string]any{"Config": name + ".json", "RepoTags": tags, "Layers": []string{"layer.tar"}})
+		layers := []string{"debian.tar"}
+		if image.files != nil {
+			contents[name+".tar"] = s.archive(image.files)
+			layers = append(layers, name+".tar")
+		}
+		var digests []string
+		for _, layer := range layers {
+			sum := sha256.Sum256(contents[layer])
+			digests = append(digests, "sha256:"+hex.EncodeToString(sum[:]))
+		}
+		config := map[string]any{"Env": []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
+		maps.Copy(config, image.config)
+		contents[name+".json"] = s.encode(map[string]any{"architecture": "amd64", "os": "linux", "config": config,
+			"rootfs": map[string]any{"type": "layers", "diff_ids": digests}})
+		manifest = append(manifest, map[string]any{"Config": name + ".json", "RepoTags": tags, "Layers": layers})
 	}
-	text, err := json.Marshal(manifest)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	files["manifest.json"] = text
+	contents["manifest.json"] = s.encode(manifest)
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
-	for name, content := range files {
+	for name, content := range contents {
 		w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))})
 		w.Write(content)
 	}
 	w.Close()
 	if r := d.pipe(startLimit, archive.String(), "ssh", "--", "ctr -n k8s.io images import -"); r.code != 0 {
 		s.t.Fatalf("import the images: %s", r.stderr)
+	}
+}
+
+func (s *suite) encode(value any) []byte {
+	s.t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return text
+}
+
+// archive is a layer of some files.
+func (s *suite) archive(files []suiteFile) []byte {
+	s.t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	s.add(w, files)
+	if err := w.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func (s *suite) add(w *tar.Writer, files []suiteFile) {
+	s.t.Helper()
+	for _, f := range files {
+		content, err := os.ReadFile(f.from)
+		if err == nil {
+			err = w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(content))})
+		}
+		if err == nil {
+			_, err = w.Write(content)
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 
@@ -116,20 +181,10 @@ func (s *suite) layer() []byte {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	add := func(name, file string, mode int64) {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(content))})
-		w.Write(content)
-	}
-	add("agnhost", s.agnhost, 0o755)
+	porter := filepath.Join(s.source, "test", "images", "agnhost", "porter")
+	s.add(w, []suiteFile{{"agnhost", s.agnhost, 0o755}, {"localhost.crt", filepath.Join(porter, "localhost.crt"), 0o644}, {"localhost.key", filepath.Join(porter, "localhost.key"), 0o644}})
 	w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "agnhost-2", Linkname: "agnhost"})
 	w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "uploads", Mode: 0o777})
-	for _, name := range []string{"localhost.crt", "localhost.key"} {
-		add(name, filepath.Join(s.source, "test", "images", "agnhost", "porter", name), 0o644)
-	}
 	if err := w.Close(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ type conformanceResult struct {
 	Why     string `json:",omitempty"` // the test's own words
 }
 
-// TestConformance runs upstream's conformance tests on a fork, one at a time: those of withoutPods, or, when 'make conformance' says where
+// TestConformance runs upstream's conformance tests on a fork: those of withoutPods, or, when 'make conformance' says where
 // results are kept, all that have not passed yet.
 func TestConformance(t *testing.T) {
 	kept := os.Getenv("DORY_CONFORMANCE")
@@ -58,7 +59,7 @@ func TestConformance(t *testing.T) {
 	}
 	suite := buildSuite(t)
 	d := newForker(t)
-	d.expect(0, startLimit, "start")
+	d.expect(0, startLimit, "start", "--memory", "6g")
 	if kept == "" {
 		for _, name := range withoutPods {
 			t.Run(name, func(t *testing.T) {
@@ -70,38 +71,63 @@ func TestConformance(t *testing.T) {
 		return
 	}
 	suite.importImages(d)
-	results := map[string]conformanceResult{}
-	if text, err := os.ReadFile(kept); err == nil {
-		if err := json.Unmarshal(text, &results); err != nil {
-			t.Fatal(err)
+	results, names := readResults(t, kept), suite.names()
+	var together, alone []string
+	for _, name := range names {
+		switch {
+		case results[name].Passed:
+		case strings.Contains(name, "[Serial]") || strings.Contains(name, "[Disruptive]"):
+			alone = append(alone, name)
+		default:
+			together = append(together, name)
 		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
 	}
-	for _, name := range suite.names() {
-		if results[name].Passed {
-			continue
+	var mu sync.Mutex
+	run := func(t *testing.T, name string) {
+		r := suite.run(d.of(t), name)
+		t.Logf("passed: %v, after %.0f s", r.Passed, r.Seconds)
+		mu.Lock()
+		defer mu.Unlock()
+		results[name] = r
+		keepResults(t, kept, results, len(names))
+		if !r.Passed {
+			t.Error(r.Why)
 		}
-		t.Run(name, func(t *testing.T) {
-			r := suite.run(d.of(t), name)
-			t.Logf("passed: %v, after %.0f s", r.Passed, r.Seconds)
-			results[name] = r
-			keepResults(t, kept, results)
-			if !r.Passed {
-				t.Error(r.Why)
-			}
-		})
+	}
+	t.Run("together", func(t *testing.T) {
+		for _, name := range together {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				run(t, name)
+			})
+		}
+	})
+	for _, name := range alone {
+		t.Run(name, func(t *testing.T) { run(t, name) })
 	}
 }
 
-func keepResults(t *testing.T, path string, results map[string]conformanceResult) {
+func readResults(t *testing.T, path string) map[string]conformanceResult {
+	t.Helper()
+	results := map[string]conformanceResult{}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &results)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return results
+}
+
+func keepResults(t *testing.T, path string, results map[string]conformanceResult, all int) {
 	t.Helper()
 	text, err := json.MarshalIndent(results, "", "  ")
 	if err == nil {
 		err = atomicfile.Write(path, append(text, '\n'), 0o644)
 	}
 	if err == nil {
-		err = atomicfile.Write(strings.TrimSuffix(path, ".json")+".md", conformancePage(results), 0o644)
+		err = atomicfile.Write(strings.TrimSuffix(path, ".json")+".md", conformancePage(results, all), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +135,7 @@ func keepResults(t *testing.T, path string, results map[string]conformanceResult
 }
 
 // conformancePage is the list that people read.
-func conformancePage(results map[string]conformanceResult) []byte {
+func conformancePage(results map[string]conformanceResult, all int) []byte {
 	var passed, failed []string
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		if r := results[name]; r.Passed {
@@ -120,8 +146,8 @@ func conformancePage(results map[string]conformanceResult) []byte {
 	}
 	return fmt.Appendf(nil, `# Upstream's conformance tests
 
-Made by 'make conformance': Kubernetes %s's own tests, one at a time, on a fork. It goes on where it was stopped, and tries again what
-has failed. %d have passed and %d have not.
+Made by 'make conformance': Kubernetes %s's own tests, two at a time (those marked Serial or Disruptive alone), on a fork. It goes on
+where it was stopped, and tries again what has failed. Of %d tests, %d have passed, %d have not, and %d were not run yet.
 
 ## Passed
 
@@ -130,7 +156,7 @@ has failed. %d have passed and %d have not.
 ## Not passed
 
 %s
-`, conformanceVersion, len(passed), len(failed), strings.Join(passed, "\n"), strings.Join(failed, "\n"))
+`, conformanceVersion, all, len(passed), len(failed), all-len(passed)-len(failed), strings.Join(passed, "\n"), strings.Join(failed, "\n"))
 }
 
 // suite is what upstream's tests were built to.
@@ -139,6 +165,8 @@ type suite struct {
 	source  string // Kubernetes' module
 	program string // e2e.test
 	agnhost string // the program that most of its pods run
+	sample  string // the API server that a test adds to the cluster's
+	etcd    string // for that
 }
 
 // buildSuite builds upstream's tests from the module, once for each state of its go.mod.
@@ -160,12 +188,15 @@ func buildSuite(t *testing.T) *suite {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s := &suite{t: t, program: filepath.Join(dir, "e2e.test"), agnhost: filepath.Join(dir, "agnhost")}
+	s := &suite{t: t, program: filepath.Join(dir, "e2e.test"), agnhost: filepath.Join(dir, "agnhost"),
+		sample: filepath.Join(dir, "sample-apiserver"), etcd: filepath.Join(dir, "etcd")}
 	s.source = strings.TrimSpace(s.command("go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"))
 	for program, args := range map[string][]string{
 		// Without -vet=off the go command first looks for mistakes in all of Kubernetes, for half an hour.
 		s.program: {"test", "-c", "-vet=off", "-trimpath", "-ldflags=-s -w", "-o", s.program + ".new", "k8s.io/kubernetes/test/e2e"},
 		s.agnhost: {"build", "-trimpath", "-ldflags=-s -w", "-o", s.agnhost + ".new", "k8s.io/kubernetes/test/images/agnhost"},
+		s.sample:  {"build", "-trimpath", "-ldflags=-s -w", "-o", s.sample + ".new", "k8s.io/sample-apiserver"},
+		s.etcd:    {"build", "-C", "../../bundle/components/etcd", "-trimpath", "-ldflags=-s -w", "-o", s.etcd + ".new", "go.etcd.io/etcd/server/v3"},
 	} {
 		if _, err := os.Stat(program); err == nil {
 			continue
@@ -218,8 +249,9 @@ const conformanceLimit = 20 * time.Minute
 func (s *suite) run(d *dory, name string) conformanceResult {
 	d.t.Helper()
 	began := time.Now()
+	// A name in full, but for the suite's, which comes first.
 	cmd := exec.Command(s.program, "--kubeconfig="+d.kubeconfig(), "--provider=skeleton", "--ginkgo.no-color", "--ginkgo.silence-skips",
-		"--ginkgo.focus=^"+regexp.QuoteMeta(name)+"$", "--ginkgo.timeout="+conformanceLimit.String(), "--dump-logs-on-failure=false")
+		"--ginkgo.focus="+regexp.QuoteMeta(name)+"$", "--ginkgo.timeout="+conformanceLimit.String(), "--dump-logs-on-failure=false")
 	cmd.Dir = d.t.TempDir()
 	out, err := cmd.CombinedOutput()
 	r := conformanceResult{Passed: err == nil, Seconds: time.Since(began).Round(100 * time.Millisecond).Seconds()}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/drivers"
@@ -36,7 +37,7 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 			return err
 		}
 		asked = true
-		return reach(c, dom, m, &status)
+		return reach(c, dom, m, is, &status)
 	})
 	if asked && fail.Is(err, fail.LibvirtTimeout) {
 		return drivers.Status{State: drivers.Unknown, Reason: fmt.Sprintf("its QEMU has not answered for %v", statusLimit)}, nil
@@ -104,10 +105,10 @@ func off(c *conversation, dom libvirt.Domain, is mark, reason libvirt.DomainShut
 }
 
 // reach fills in how a machine is reached that runs, and finds out whether its QEMU answers.
-func reach(c *conversation, dom libvirt.Domain, m drivers.Machine, status *drivers.Status) error {
+func reach(c *conversation, dom libvirt.Domain, m drivers.Machine, is mark, status *drivers.Status) error {
 	control, _, since, err := c.DomainGetControlInfo(dom, 0)
 	if err != nil {
-		return gone(err, status)
+		return gone(c, dom, is, err, status)
 	}
 	if control == uint32(libvirt.DomainControlOccupied) && since > 1000 || control == uint32(libvirt.DomainControlError) {
 		*status = drivers.Status{State: drivers.Unknown, Reason: "its QEMU does not answer libvirt"}
@@ -116,7 +117,7 @@ func reach(c *conversation, dom libvirt.Domain, m drivers.Machine, status *drive
 	if c.at.session {
 		usernet, err := c.QEMUDomainMonitorCommand(dom, "info usernet", monitorHMP)
 		if err != nil {
-			return gone(err, status)
+			return gone(c, dom, is, err, status)
 		}
 		status.IP, status.Forwards = loopback, qemu.HostPorts(m.Forwards, usernet)
 		for _, f := range status.Forwards {
@@ -128,7 +129,7 @@ func reach(c *conversation, dom libvirt.Domain, m drivers.Machine, status *drive
 	}
 	// Of everything that needs an answer of QEMU's, this asks the least.
 	if _, _, _, err := c.DomainGetBlockInfo(dom, "vda", 0); err != nil {
-		return gone(err, status)
+		return gone(c, dom, is, err, status)
 	}
 	_, s, err := findNetwork(c, m)
 	if notFound(err) || err == nil && !s.IsValid() {
@@ -146,16 +147,31 @@ func reach(c *conversation, dom libvirt.Domain, m drivers.Machine, status *drive
 // monitorHMP says that a command for QEMU's monitor is for people; there is no other that tells the forwards.
 const monitorHMP = 1
 
-// gone: the machine ended while it was asked.
-func gone(err error, status *drivers.Status) error {
+// gone is the status of a machine that libvirt had an error for when it was asked: one that ended just then is asked for its state
+// again, until libvirt knows why.
+func gone(c *conversation, dom libvirt.Domain, has mark, err error, status *drivers.Status) error {
 	var e libvirt.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	if is(err, libvirt.ErrOperationInvalid, libvirt.ErrNoDomain) {
-		*status = drivers.Status{State: drivers.Stopped, Reason: "it ended just now"}
+	if !is(err, libvirt.ErrOperationInvalid, libvirt.ErrNoDomain) {
+		*status = drivers.Status{State: drivers.Unknown, Reason: "libvirt says: " + e.Message}
 		return nil
 	}
-	*status = drivers.Status{State: drivers.Unknown, Reason: "libvirt says: " + e.Message}
-	return nil
+	for tries := 0; ; tries++ {
+		if *status, err = state(c, dom, has); err != nil || status.State != drivers.Running && status.State != drivers.Paused {
+			return err
+		}
+		if tries == endTries {
+			*status = drivers.Status{State: drivers.Unknown, Reason: "it is ending"}
+			return nil
+		}
+		time.Sleep(endPause)
+	}
 }
+
+// libvirt says that a domain does not run when its QEMU is gone, and half a second at the latest after that, how it ended.
+const (
+	endTries = 10
+	endPause = 50 * time.Millisecond
+)

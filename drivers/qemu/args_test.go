@@ -180,6 +180,27 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
+// What is kept of translated code grows with the machine, and no saved machine is lost by that.
+func TestTranslations(t *testing.T) {
+	for _, c := range []struct {
+		memory int64
+		goesOn bool
+		want   string
+	}{
+		{2 << 30, false, "512"}, {2 << 30, true, "256"}, {4<<30 - 1<<20, true, "256"}, {4 << 30, true, "512"}, {4 << 30, false, "512"},
+		{8 << 30, false, "1024"}, {8 << 30, true, "1024"},
+	} {
+		if got := translations(c.memory, c.goesOn); got != ",tb-size="+c.want {
+			t.Errorf("%d MiB, goes on %v: %s, want %s", c.memory>>20, c.goesOn, got, c.want)
+		}
+	}
+	m := exampleMachine()
+	m.Memory = 8 << 30
+	if text := fingerprint(&binary{}, "pc-q35-7.2", choice{Accel: tcg}, "some CPU", m); !strings.Contains(text, "tcg,thread=multi,tb-size=512\n") {
+		t.Error("the fingerprint of a machine of 8 GiB is not what older dorys made")
+	}
+}
+
 // A machine that the release before this one saved goes on: its key is what that release made of the same machine. The golden file
 // was written by that release.
 func TestKeyOfAnOlderDory(t *testing.T) {

@@ -43,8 +43,9 @@ func fingerprint(b *binary, machineType string, chosen choice, hostCPU string, m
 		fmt.Sprintf("disk %d", m.Disk),
 	}
 	text := strings.Join(append(lines, args...), "\n") + "\n"
-	// How the control socket is asked for, no guest sees; machines that older dorys saved go on only if nothing else changed.
-	return strings.Replace(text, "-qmp\nchardev:qmp\n", "-mon\nchardev=qmp,mode=control\n", 1)
+	// No guest sees how the control socket is asked for, nor how much translated code is kept; machines that older dorys saved
+	// go on only if nothing else changed.
+	return strings.NewReplacer("-qmp\nchardev:qmp\n", "-mon\nchardev=qmp,mode=control\n", translations(m.Memory, false), ",tb-size=512").Replace(text)
 }
 
 // snapshotKey is the fingerprint of a machine as it runs, in short: a snapshot is loaded only where it is the same.

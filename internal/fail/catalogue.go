@@ -27,7 +27,7 @@ var (
 	ArtifactCorrupt = Kind{"HOST_ARTIFACT_CORRUPT", 38, "the node image or the bundle is not what its digest says", "delete the named file and build it anew with 'make artifacts'"}
 	ArtifactArch    = Kind{"HOST_ARTIFACT_ARCH", 36, "the node image or the bundle is for another architecture", "build them for this machine with 'make artifacts'"}
 	HostPermission  = Kind{"HOST_PERMISSION", 37, "a file or directory of this computer cannot be used", "mend its owner or mode"}
-	KubeconfigTaken = Kind{"HOST_KUBECONFIG_TAKEN", 31, "the kubeconfig has a context of the cluster's name that is somebody else's", "choose another name with -p, or rename that context"}
+	KubeconfigTaken = Kind{"HOST_KUBECONFIG_TAKEN", 31, "the kubeconfig has a context, cluster or user of the cluster's name that is somebody else's", "choose another name with -p, or another file with KUBECONFIG, or remove those entries ('kubectl config delete-context', 'delete-cluster', 'delete-user')"}
 	KubeconfigBad   = Kind{"HOST_KUBECONFIG", 38, "the kubeconfig file cannot be read or written", "mend or move the named file, then 'dory update-context'"}
 
 	TemplateUnusable = Kind{"DRV_TEMPLATE_UNUSABLE", 58, "a template cannot be forked", "'dory template delete' removes it, and the next start makes it anew; --no-template goes without"}

@@ -3,7 +3,9 @@ package home
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
+	"runtime"
 
 	"github.com/adrg/xdg"
 )
@@ -16,6 +18,18 @@ type Dirs struct {
 	// Shared is the cache that artifacts are looked up in when Cache lacks them: the user's own, if DORY_HOME is set.
 	// Artifacts are read-only and checked by digest, so sharing them ties no two homes together.
 	Shared string
+}
+
+// Complete sets HOME where a service manager or a cron job has not, to what the list of users says: client-go and others would take
+// the current directory for the user's own.
+func Complete() {
+	if os.Getenv("HOME") != "" || runtime.GOOS == "windows" {
+		return
+	}
+	if me, err := user.Current(); err == nil && filepath.IsAbs(me.HomeDir) {
+		os.Setenv("HOME", me.HomeDir)
+		xdg.Reload()
+	}
 }
 
 // Find returns the directories that the environment asks for.

@@ -7,6 +7,7 @@
 package kubeconfig
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,13 +50,38 @@ const (
 )
 
 // Files are the kubeconfig files in use, in client-go's order.
-func Files() []string { return clientcmd.NewDefaultPathOptions().GetLoadingPrecedence() }
+func Files() []string { return options().GetLoadingPrecedence() }
 
 // Merge puts the entry in, and makes its context the current one if use is set. It returns the file with the context.
 func Merge(e Entry, use bool) (file string, err error) {
-	options := clientcmd.NewDefaultPathOptions()
-	fallback := options.GetDefaultFilename()
-	err = modify(options.GetLoadingPrecedence(), func(files []loaded) {
+	err = modify(Files(), e.merge(use, &file))
+	return file, err
+}
+
+// Mergeable returns nil if Merge could write the files that it has to.
+func Mergeable(e Entry, use bool) error {
+	files, err := load(Files())
+	if err != nil {
+		return err
+	}
+	var file string
+	e.merge(use, &file)(files)
+	differ, err := differing(files)
+	if err != nil {
+		return err
+	}
+	for _, path := range differ {
+		if err := writable(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merge returns what Merge does to the files, and notes which one has the context.
+func (e Entry) merge(use bool, file *string) func([]loaded) {
+	fallback := options().GetDefaultFilename()
+	return func(files []loaded) {
 		home := find(files, fallback)
 		cluster, user, context := home, home, home
 		for i := len(files) - 1; i >= 0; i-- { // the first that has an entry is the one that counts
@@ -77,12 +103,11 @@ func Merge(e Entry, use bool) (file string, err error) {
 			namespace = old.Namespace // somebody's choice, as kubectl config set-context makes it
 		}
 		context.config.Contexts[e.Name] = &api.Context{Cluster: e.Name, AuthInfo: e.Name, Namespace: namespace, Extensions: e.mark()}
-		file = context.path
-		if use {
-			current(files, home).config.CurrentContext = e.Name
+		*file = context.path
+		if use { // as kubectl writes it: home is the first of the files that exist, so that it counts
+			home.config.CurrentContext = e.Name
 		}
-	})
-	return file, err
+	}
 }
 
 // Remove takes a cluster's entries out of the files, and unsets the current context if it is the cluster's. Entries that
@@ -128,8 +153,9 @@ func Use(name string, set bool) (file string, err error) {
 	if !set || now == name {
 		return file, nil
 	}
+	fallback := options().GetDefaultFilename()
 	return file, modify(Files(), func(files []loaded) {
-		current(files, find(files, file)).config.CurrentContext = name
+		find(files, fallback).config.CurrentContext = name
 	})
 }
 
@@ -172,18 +198,32 @@ func Readable(files ...string) error {
 	return err
 }
 
-// Whose says whose the entries of that name are.
+// Whose says whose the entries of that name are: the most foreign one counts.
 func Whose(name, owner string) (Owner, error) {
 	files, err := load(Files())
 	if err != nil {
 		return Nobody, err
 	}
+	whose := Nobody
 	for _, f := range files {
-		if o := ownerOf(f.config, name, owner); o != Nobody {
-			return o, nil
+		whose = max(whose, ownerOf(f.config, name, owner))
+	}
+	return whose, nil
+}
+
+// Embedded says whether the kubeconfig has the user's certificate itself, rather than the name of its file. So it has if there
+// is no such user.
+func Embedded(name string) bool {
+	files, err := load(Files())
+	if err != nil {
+		return true
+	}
+	for _, f := range files {
+		if user := f.config.AuthInfos[name]; user != nil {
+			return user.ClientCertificate == ""
 		}
 	}
-	return Nobody, nil
+	return true
 }
 
 // Check returns nil if the kubeconfig leads to the server, and otherwise what is wrong with it.
@@ -211,20 +251,39 @@ func Check(name, server string) error {
 	return nil
 }
 
-// Alone is the text of a kubeconfig with this entry and no other, the same for the same entry.
-func Alone(e Entry) ([]byte, error) {
-	config := api.NewConfig()
-	config.Clusters[e.Name], config.AuthInfos[e.Name] = e.cluster(), e.user()
-	config.Contexts[e.Name] = &api.Context{Cluster: e.Name, AuthInfo: e.Name}
-	config.CurrentContext = e.Name
-	return clientcmd.Write(*config)
+// IsAlone reports whether the file is a kubeconfig with this entry and no other, whatever its namespace is.
+func IsAlone(path string, e Entry) bool {
+	have, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	want, err := alone(e, namespaceIn(path, e.Name))
+	return err == nil && bytes.Equal(have, want)
 }
 
-// Write makes a kubeconfig file with this entry alone, for the owner of the file only.
+// Write makes a kubeconfig file with this entry alone, for the owner of the file only. The namespace that somebody has chosen
+// in it stays.
 func Write(path string, e Entry) error {
-	text, err := Alone(e)
+	text, err := alone(e, namespaceIn(path, e.Name))
 	if err != nil {
 		return err
 	}
 	return atomicfile.Write(path, text, 0o600)
+}
+
+// alone is the same for the same entry.
+func alone(e Entry, namespace string) ([]byte, error) {
+	config := api.NewConfig()
+	config.Clusters[e.Name], config.AuthInfos[e.Name] = e.cluster(), e.user()
+	config.Contexts[e.Name] = &api.Context{Cluster: e.Name, AuthInfo: e.Name, Namespace: namespace}
+	config.CurrentContext = e.Name
+	return clientcmd.Write(*config)
+}
+
+func namespaceIn(path, context string) string {
+	config, err := parse(path)
+	if err != nil || config.Contexts[context] == nil {
+		return ""
+	}
+	return config.Contexts[context].Namespace
 }

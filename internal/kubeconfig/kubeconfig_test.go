@@ -2,9 +2,12 @@ package kubeconfig
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,6 +225,151 @@ func TestFilesInsteadOfData(t *testing.T) {
 	e.CAFile, e.CertFile, e.KeyFile = "/x/ca.crt", "/x/client.crt", "/x/client.key"
 	if _, err := Merge(e, true); err != nil || !strings.Contains(read(t, path), "client-key: /x/client.key") {
 		t.Error(read(t, path), err)
+	}
+}
+
+// Files that need not change are neither locked nor written: kubectl leaves them alone, too.
+func TestOnlyWhatChangesIsLocked(t *testing.T) {
+	paths := use(t, "", foreign)
+	if err := os.WriteFile(paths[0], []byte("apiVersion: v1\nkind: Config\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(paths[1]+".lock", nil, 0o600); err != nil { // somebody else's, for as long as this test runs
+		t.Fatal(err)
+	}
+	if _, err := Merge(entry(), true); err != nil {
+		t.Fatal(err)
+	}
+	if text := read(t, paths[0]); !strings.Contains(text, "current-context: dory") || !strings.Contains(text, "name: dory") {
+		t.Errorf("not in one's own file:\n%s", text)
+	}
+	if file, err := Use("dory", true); err != nil || file != paths[0] {
+		t.Error(file, err)
+	}
+	if err := Remove("dory", "/home", paths); err != nil || strings.Contains(read(t, paths[0]), "dory") {
+		t.Error("not removed", err)
+	}
+	if read(t, paths[1]) != foreign {
+		t.Error("another's file was written")
+	}
+}
+
+// What is no file is refused by name, and left as it is. Nothing waits for a pipe's other end.
+func TestWhatIsNoFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it has neither")
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if out, err := exec.Command("mkfifo", pipe).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, path := range []string{"/dev/null", pipe, t.TempDir()} {
+		t.Setenv("KUBECONFIG", path)
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for doing, err := range map[string]error{"look": Mergeable(entry(), true), "merge": func() error { _, err := Merge(entry(), true); return err }()} {
+			if !fail.Is(err, fail.KubeconfigBad) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s: %s: %v", path, doing, err)
+			}
+		}
+		if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s was replaced: %v", path, err)
+		}
+	}
+	t.Setenv("KUBECONFIG", "/dev/null") // no kubeconfig at all, for many
+	if err := Remove("dory", "/home", []string{"/dev/null"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLinkToNothingMakesItsTarget(t *testing.T) {
+	path, target := use(t, "")[0], filepath.Join(t.TempDir(), "not", "there")
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Merge(entry(), true); err != nil {
+		t.Fatal(err)
+	}
+	if info, _ := os.Lstat(path); info.Mode()&os.ModeSymlink == 0 || !strings.Contains(read(t, target), "name: dory") {
+		t.Error("the link was replaced")
+	}
+}
+
+// Of many that meet an old lock, one at a time has the file: none removes the lock that another has made since.
+func TestOneTakesAnOldLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.lock")
+	var inside atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		old := time.Now().Add(-time.Hour)
+		os.Chtimes(path, old, old)
+		for range 8 {
+			group.Go(func() {
+				release, err := lock(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if inside.Add(1) != 1 {
+					t.Error("two have the lock")
+				}
+				time.Sleep(time.Millisecond)
+				inside.Add(-1)
+				release()
+			})
+		}
+		group.Wait()
+	}
+	// However old it is, a lock that is held is nobody else's.
+	release, err := lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	os.Chtimes(path, old, old)
+	if runtime.GOOS != "windows" && removeAbandoned(path) {
+		t.Error("an old lock that is held is taken for abandoned")
+	}
+	release()
+}
+
+// The namespace that somebody has chosen in the cluster's own kubeconfig stays.
+func TestOwnFileKeepsItsNamespace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := Write(path, entry()); err != nil || !IsAlone(path, entry()) {
+		t.Fatal(err)
+	}
+	text := strings.Replace(read(t, path), "    user: dory\n", "    namespace: mine\n    user: dory\n", 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !IsAlone(path, entry()) {
+		t.Error("a namespace makes it another file")
+	}
+	renewed := entry()
+	renewed.Cert = []byte("another")
+	if IsAlone(path, renewed) {
+		t.Error("another certificate goes unnoticed")
+	}
+	if err := Write(path, renewed); err != nil || !strings.Contains(read(t, path), "namespace: mine") || !IsAlone(path, renewed) {
+		t.Errorf("the namespace is lost: %v\n%s", err, read(t, path))
+	}
+}
+
+func TestEmbedded(t *testing.T) {
+	use(t, "")
+	if !Embedded("dory") {
+		t.Error("nothing is there")
+	}
+	e := entry()
+	e.CertFile, e.Cert = "/x/client.crt", nil
+	if _, err := Merge(e, true); err != nil || Embedded("dory") {
+		t.Error("a file's name is taken for a certificate", err)
 	}
 }
 

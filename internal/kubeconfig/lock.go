@@ -61,10 +61,6 @@ func lock(path string) (release func(), err error) {
 		if removeAbandoned(path) {
 			continue
 		}
-		if info, statErr := os.Stat(path); statErr == nil && time.Since(info.ModTime()) > stale {
-			os.Remove(path)
-			continue
-		}
 		if time.Since(began) > lockWait {
 			return nil, err
 		}
@@ -89,10 +85,12 @@ func sign(path string) (release func()) {
 	}
 }
 
-// removeAbandoned removes a lock whose dory was killed.
+// removeAbandoned removes a lock whose dory was killed, or that has been there for too long. Of many that try, one succeeds, and
+// never with the lock that somebody has made after that: who removes it holds the system's lock of the very file.
 func removeAbandoned(path string) bool {
-	if text, err := os.ReadFile(path); err != nil || string(text) != signature {
-		return false
+	if runtime.GOOS == "windows" {
+		info, err := os.Stat(path)
+		return err == nil && time.Since(info.ModTime()) > stale && os.Remove(path) == nil
 	}
 	file := flock.New(path, flock.SetFlag(os.O_RDWR))
 	defer file.Close()
@@ -101,6 +99,10 @@ func removeAbandoned(path string) bool {
 	}
 	locked, err := file.Stat()
 	if err != nil {
+		return false
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || string(text) != signature && time.Since(locked.ModTime()) <= stale {
 		return false
 	}
 	named, err := os.Stat(path) // it may be gone, and another be there

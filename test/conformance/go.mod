@@ -6,7 +6,10 @@ toolchain go1.26.11
 
 godebug default=go1.26
 
-require k8s.io/kubernetes v1.37.2
+require (
+	k8s.io/kubernetes v1.37.2
+	k8s.io/sample-apiserver v0.37.2
+)
 
 require (
 	github.com/Masterminds/semver/v3 v3.4.0 // indirect

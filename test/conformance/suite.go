@@ -4,4 +4,5 @@ package conformance
 import (
 	_ "k8s.io/kubernetes/test/e2e"
 	_ "k8s.io/kubernetes/test/images/agnhost/netexec"
+	_ "k8s.io/sample-apiserver/pkg/apiserver"
 )
