@@ -14,7 +14,7 @@ func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "config", Short: "Keep defaults for new clusters",
 		Long: "Keeps defaults for new clusters. The keys are the flags of 'dory start', and profile, the cluster that is meant when\nnone is named.",
-		Args: a.unknownVerb,
+		Args: unknownVerb,
 		Run:  func(c *cobra.Command, _ []string) { c.Help() },
 	}
 	c.AddCommand(

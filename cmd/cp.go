@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -17,13 +16,17 @@ import (
 )
 
 func (a *app) cpCommand() *cobra.Command {
-	return &cobra.Command{
+	recursive := false
+	c := &cobra.Command{
 		Use: "cp [NODE:]SOURCE [NODE:]TARGET", Short: "Copy a file to or from a node",
-		Long: `Copies a file to or from a node, or between two. Paths on a node are absolute. A target without a node is on the control
-plane, unless the source names a node: then it is on this computer.`,
+		Long: `Copies a file to or from a node, or between two; with -r a directory and all that is in it. Paths on a node are absolute. A target
+without a node is on the control plane, unless the source names a node: then it is on this computer. A target that is a directory
+gets the copy inside. The source - is the standard input.`,
 		Args: exactArgs(2),
-		RunE: func(c *cobra.Command, args []string) error { return a.cp(c.Context(), args[0], args[1]) },
+		RunE: func(c *cobra.Command, args []string) error { return a.cp(c.Context(), args[0], args[1], recursive) },
 	}
+	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "copy directories, with all that is in them")
+	return c
 }
 
 // place is one end of a copy.
@@ -42,7 +45,7 @@ func parsePlace(text string) place {
 	return place{remote: true, node: node, path: rest}
 }
 
-func (a *app) cp(ctx context.Context, from, to string) error {
+func (a *app) cp(ctx context.Context, from, to string, recursive bool) error {
 	source, target := parsePlace(from), parsePlace(to)
 	if !source.remote && !target.remote {
 		target.remote = true
@@ -52,73 +55,40 @@ func (a *app) cp(ctx context.Context, from, to string) error {
 			return fail.New(fail.Usage, "%q is not an absolute path on a node", p.path)
 		}
 	}
+	if from != standardInput && !source.remote { // before anybody logs in
+		if _, err := os.Stat(source.path); err != nil {
+			return copyError(err, "read the source")
+		}
+	}
 	name, err := a.name()
 	if err != nil {
 		return err
 	}
-	in, info, err := a.openSource(ctx, name, source)
+	reads, closeSource, err := a.treeOf(ctx, name, source)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer closeSource()
+	writes, closeTarget, err := a.treeOf(ctx, name, target)
+	if err != nil {
+		return err
+	}
+	defer closeTarget()
 	return a.watched(ctx, progress.Step{Name: "copy", Title: "Copying"}, func(ctx context.Context) error {
-		what := progress.Transfer{Name: path.Base(filepath.ToSlash(source.path)), Title: "Copying file"}
-		if info != nil {
-			what.Total = info.Size()
+		if from == standardInput {
+			return putInput(ctx, a.In, writes, target.path)
 		}
-		return a.copyTo(ctx, name, target, in, mode(info), what)
+		return copyPath(ctx, reads, source.path, writes, target.path, recursive)
 	})
 }
 
-// copyTo writes a file here or on a node; target names a file, or a directory.
-func (a *app) copyTo(ctx context.Context, cluster string, target place, in io.Reader, mode os.FileMode, what progress.Transfer) error {
-	if target.remote {
-		node, err := a.manager.Login(ctx, cluster, target.node)
-		if err != nil {
-			return err
-		}
-		defer node.Close()
-		if strings.HasSuffix(target.path, "/") {
-			target.path += what.Name
-		}
-		return node.Put(ctx, target.path, mode, progress.Reader(ctx, in, what))
-	}
-	if info, err := os.Stat(target.path); err == nil && info.IsDir() {
-		target.path = filepath.Join(target.path, what.Name)
-	}
-	out, err := os.OpenFile(target.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return fail.Wrap(fail.HostPermission, err, "write the copy")
-	}
-	counter := progress.Count(ctx, what)
-	_, err = io.Copy(io.MultiWriter(out, counter), in) // in that order SFTP asks for several parts at once
-	return errors.Join(err, out.Close())
-}
+// standardInput is how tools name it.
+const standardInput = "-"
 
-// mode is that of the copy of a file of which info may not be known.
-func mode(info os.FileInfo) os.FileMode {
-	if info == nil {
-		return 0o600
-	}
-	return info.Mode().Perm()
-}
-
-// openSource opens a file here or on a node. A node may not tell its info, which is nil then.
-func (a *app) openSource(ctx context.Context, name string, p place) (io.ReadCloser, os.FileInfo, error) {
+// treeOf opens the files of this computer or of a node.
+func (a *app) treeOf(ctx context.Context, name string, p place) (t tree, close func() error, err error) {
 	if !p.remote {
-		f, err := os.Open(p.path)
-		if err != nil {
-			return nil, nil, fail.Wrap(fail.HostPermission, err, "read the source")
-		}
-		info, err := f.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = fail.New(fail.Usage, "%s is not a file", p.path).WithAdvice("for directories: tar c DIR | dory ssh -- tar x -C /target")
-		}
-		if err != nil {
-			f.Close()
-			return nil, nil, err
-		}
-		return f, info, nil
+		return hostTree{}, func() error { return nil }, nil
 	}
 	node, err := a.manager.Login(ctx, name, p.node)
 	if err != nil {
@@ -134,25 +104,8 @@ func (a *app) openSource(ctx context.Context, name string, p place) (io.ReadClos
 		node.Close()
 		return nil, nil, err
 	}
-	f, err := client.Open(p.path)
-	if err != nil {
-		node.Close()
-		return nil, nil, fail.Wrap(fail.GuestCommand, err, "read %s on the node", p.path)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		info = nil
-	}
-	return remoteFile{f, node}, info, nil
+	return nodeTree{client, node.Put}, node.Close, nil
 }
-
-// remoteFile closes its connection with itself.
-type remoteFile struct {
-	*sftp.File
-	node cluster.Node
-}
-
-func (r remoteFile) Close() error { return errors.Join(r.File.Close(), r.node.Close()) }
 
 func appendKnownHost(line string) error {
 	dir, err := os.UserHomeDir()

@@ -82,7 +82,7 @@ It needs no root, no daemon and no container engine; QEMU is enough.
   dory stop             save it and free its memory
   dory delete           remove every trace of it`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: a.unknownVerb,
+		Args: unknownVerb,
 		Run:  func(c *cobra.Command, _ []string) { c.Help() },
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			return a.begin()
@@ -154,7 +154,7 @@ func (a *app) name() (string, error) {
 func (a *app) json() bool { return a.output == "json" }
 
 // unknownVerb refuses what is no verb, with the nearest that is.
-func (a *app) unknownVerb(c *cobra.Command, args []string) error {
+func unknownVerb(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -179,6 +179,9 @@ func flagError(c *cobra.Command, err error) error {
 	var failure *fail.Error
 	if errors.As(err, &failure) {
 		return failure
+	}
+	if rest := c.Flags().Args(); c.HasSubCommands() && len(rest) > 0 { // an unknown verb's flags are unknown, too
+		return unknownVerb(c, rest)
 	}
 	result := fail.New(fail.Usage, "%s: %s", c.CommandPath(), err).WithAdvice("'%s --help' shows its flags", c.CommandPath())
 	if _, flag, ok := strings.Cut(err.Error(), "unknown flag: --"); ok {
