@@ -36,6 +36,15 @@ func describeSkew(skew time.Duration) string {
 	return fmt.Sprintf("the machine's clock is %v ahead", skew)
 }
 
+// borrowed reports whether a driver's machines are somebody's own, whose clocks are not dory's to set.
+func (m *Manager) borrowed(driver string) bool {
+	entry, err := m.parts.driver(driver)
+	return err == nil && !entry.Capabilities.OwnsMachines
+}
+
+// ownClock is what is said of the clock of a machine that somebody has lent.
+const ownClock = "it is left as it is, since the machine is yours: set it there"
+
 // mendClock sets the clock of a machine that runs. What stands in the way is a warning: everything else is well.
 func (m *Manager) mendClock(ctx context.Context, name string) {
 	node, err := m.Login(ctx, name, "")

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
+	"github.com/dorykube/dory/drivers/libvirt"
+	"github.com/dorykube/dory/drivers/qemu"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/kubeconfig"
 	"github.com/dorykube/dory/internal/progress"
@@ -160,6 +163,29 @@ func (m *Manager) Purge() error {
 	if len(names) > 0 {
 		return fail.New(fail.Usage, "--purge with clusters left: %v", names).WithAdvice("use 'dory delete --all --purge'")
 	}
-	err = errors.Join(os.RemoveAll(m.Dirs.Config), os.RemoveAll(m.Dirs.State), os.RemoveAll(m.Dirs.Cache))
-	return hostError(err, "remove dory's directories")
+	return hostError(m.purge(), "remove dory's files")
+}
+
+// purge removes what dory has made below its directories, and those that are empty then. DORY_HOME may be a directory that others
+// have things in: ~/.local is one.
+func (m *Manager) purge() error {
+	made := map[string][]string{
+		m.Dirs.Config: {"config.yaml", ".config.yaml.*.tmp"},
+		m.Dirs.State:  {clustersDir},
+		m.Dirs.Cache: {"artifacts/node-*.iso", "artifacts/node-*.iso.*", "artifacts/bundle-*.img", "artifacts/bundle-*.img.*", "artifacts/.bundle-work-*",
+			templatesDir, "kubectl", qemu.Name, libvirt.Name},
+	}
+	var failures []error
+	for dir, patterns := range made {
+		for _, pattern := range patterns {
+			found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+			failures = append(failures, err)
+			for _, path := range found {
+				failures = append(failures, os.RemoveAll(path))
+			}
+		}
+		os.Remove(filepath.Join(dir, "artifacts")) // if nothing else is in them
+		os.Remove(dir)
+	}
+	return errors.Join(failures...)
 }

@@ -30,6 +30,7 @@ type world struct {
 	dirs   home.Dirs
 	mu     sync.Mutex
 	calls  []string
+	lent   bool          // the machine is somebody's own
 	behind time.Duration // the machines' clock
 	silent bool          // the kubelets have not been heard of for a while
 	mute   bool          // nothing is written to consoles, and no SSH server answers
@@ -69,7 +70,7 @@ func (w *world) count(name string) (n int) {
 }
 
 func (w *world) entry() registry.Entry {
-	return registry.Entry{Name: "fake", Automatic: true, Capabilities: drivers.Capabilities{OwnsMachines: true}, New: func(registry.Options) drivers.Driver { return fakeDriver{w} }}
+	return registry.Entry{Name: "fake", Automatic: true, Capabilities: drivers.Capabilities{OwnsMachines: !w.lent}, New: func(registry.Options) drivers.Driver { return fakeDriver{w} }}
 }
 
 // asking asks the one driver that there is.

@@ -42,8 +42,12 @@ func (s *start) asWished(ctx context.Context) bool {
 		return false
 	}
 	if skew := clockSkew(limited, client); skew != 0 {
-		progress.From(ctx).Info(describeSkew(skew) + ", and is set")
-		s.mendClock(ctx, s.name)
+		if s.borrowed(s.record.Driver) {
+			progress.From(ctx).Warn(describeSkew(skew) + "; " + ownClock)
+		} else {
+			progress.From(ctx).Info(describeSkew(skew) + ", and is set")
+			s.mendClock(ctx, s.name)
+		}
 	}
 	return true
 }

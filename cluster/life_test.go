@@ -57,6 +57,11 @@ func TestStatusInEveryState(t *testing.T) {
 	if s := status(); s.ExitCode() != 0 || !strings.Contains(strings.Join(s.Reasons, ""), "clock is 5m0s behind") {
 		t.Errorf("%+v", s)
 	}
+	w.lent = true
+	if s := status(); !strings.Contains(strings.Join(s.Reasons, ""), "set it there") || strings.Contains(strings.Join(s.Reasons, ""), "dory start") {
+		t.Errorf("of somebody's own machine: %+v", s)
+	}
+	w.lent = false
 	w.behind = 0
 	os.Remove(os.Getenv("KUBECONFIG"))
 	if s := status(); s.Kubeconfig != "Misconfigured" || s.ExitCode() != 4 {

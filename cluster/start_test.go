@@ -44,6 +44,15 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	if again := strings.Join(w.calls[before:], " "); again != "status ready wait get status dial" {
 		t.Errorf("with a wrong clock a second start does %s", again)
 	}
+	w.lent = true
+	before = len(w.calls)
+	if err := w.start(); err != nil {
+		t.Error(err)
+	}
+	if again := strings.Join(w.calls[before:], " "); again != "status ready wait get" {
+		t.Errorf("with the wrong clock of somebody's own machine a second start does %s", again)
+	}
+	w.lent = false
 	w.behind, before = 0, len(w.calls)
 	if err := os.Remove(os.Getenv("KUBECONFIG")); err != nil {
 		t.Fatal(err)

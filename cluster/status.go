@@ -92,7 +92,7 @@ func (m *Manager) Status(ctx context.Context, name string) (Status, error) {
 		s.Reasons = append(s.Reasons, err.Error()+"; 'dory update-context' mends it")
 	}
 	if s.Host == running {
-		m.probeAPI(ctx, &s, m.files(name), address)
+		m.probeAPI(ctx, &s, record, address)
 	}
 	return s, nil
 }
@@ -109,9 +109,9 @@ func (m *Manager) machineStatus(ctx context.Context, name string, record *Record
 }
 
 // probeAPI asks for the API server's health and the node's, at once.
-func (m *Manager) probeAPI(ctx context.Context, s *Status, f files, address string) {
+func (m *Manager) probeAPI(ctx context.Context, s *Status, record *Record, address string) {
 	s.APIServer, s.Kubelet = string(drivers.Unknown), string(drivers.Unknown)
-	client, err := m.client(f, address)
+	client, err := m.client(m.files(s.Name), address)
 	if err != nil {
 		s.APIServer, s.Kubelet = string(drivers.Stopped), string(drivers.Stopped)
 		s.Reasons = append(s.Reasons, "Kubernetes has not been set up yet: "+err.Error())
@@ -125,7 +125,11 @@ func (m *Manager) probeAPI(ctx context.Context, s *Status, f files, address stri
 	all.Go(func() { skew = clockSkew(ctx, client) })
 	all.Wait()
 	if skew != 0 {
-		s.Reasons = append(s.Reasons, describeSkew(skew)+fmt.Sprintf("; 'dory start -p %s' sets it", s.Name))
+		remedy := fmt.Sprintf("'dory start -p %s' sets it", s.Name)
+		if m.borrowed(record.Driver) {
+			remedy = ownClock
+		}
+		s.Reasons = append(s.Reasons, describeSkew(skew)+"; "+remedy)
 	}
 	if apiReason != "" {
 		s.Reasons = append(s.Reasons, "apiserver: "+apiReason)

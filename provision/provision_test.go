@@ -151,14 +151,20 @@ func TestSecretsAreForRootOnlyAndTheCAKeyStays(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for name, change := range map[string]func(*Settings){
-		"no value":          func(s *Settings) { s.ExtraConfig = []string{"apiserver.v"} },
-		"no component":      func(s *Settings) { s.ExtraConfig = []string{"apisever.v=1"} },
-		"no flag":           func(s *Settings) { s.ExtraConfig = []string{"apiserver.=1"} },
-		"line break":        func(s *Settings) { s.ExtraConfig = []string{"apiserver.v=1\nExecStart=/bin/sh"} },
-		"gate without word": func(s *Settings) { s.FeatureGates = "A" },
-		"gate with a wish":  func(s *Settings) { s.FeatureGates = "A=maybe" },
-		"unknown addon":     func(s *Settings) { s.Addons = []string{"ingress"} },
-		"no CIDR":           func(s *Settings) { s.ServiceCIDR = "10.96.0.0" },
+		"no value":            func(s *Settings) { s.ExtraConfig = []string{"apiserver.v"} },
+		"no component":        func(s *Settings) { s.ExtraConfig = []string{"apisever.v=1"} },
+		"no flag":             func(s *Settings) { s.ExtraConfig = []string{"apiserver.=1"} },
+		"line break":          func(s *Settings) { s.ExtraConfig = []string{"apiserver.v=1\nExecStart=/bin/sh"} },
+		"gate without word":   func(s *Settings) { s.FeatureGates = "A" },
+		"gate with a wish":    func(s *Settings) { s.FeatureGates = "A=maybe" },
+		"gate with a percent": func(s *Settings) { s.FeatureGates = "A%n=true" },
+		"gate with a colon":   func(s *Settings) { s.FeatureGates = "A: x=true" },
+		"gate and a line":     func(s *Settings) { s.FeatureGates = "A=true\nB: false" },
+		"flag and a blank":    func(s *Settings) { s.ExtraConfig = []string{"apiserver.v x=1"} },
+		"flag of two words":   func(s *Settings) { s.ExtraConfig = []string{"kubelet.a.b=1"} },
+		"NUL":                 func(s *Settings) { s.ExtraConfig = []string{"apiserver.v=1\x00"} },
+		"unknown addon":       func(s *Settings) { s.Addons = []string{"ingress"} },
+		"no CIDR":             func(s *Settings) { s.ServiceCIDR = "10.96.0.0" },
 	} {
 		s := settings()
 		change(&s)
@@ -171,6 +177,50 @@ func TestValidate(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
+}
+
+// However gates are written, units and YAML have them as they are meant.
+func TestFeatureGates(t *testing.T) {
+	s := settings()
+	s.FeatureGates = " B=False, A=true ,C = 1"
+	if err := s.Validate(); err != nil || s.Gates() != "A=true,B=false,C=true" {
+		t.Errorf("%q: %v", s.Gates(), err)
+	}
+	for _, component := range []string{"apiserver", "controller-manager", "scheduler"} {
+		text, err := render(rootfs, "rootfs/etc/systemd/system/kube-"+component+".service", s)
+		if err != nil || !strings.Contains(string(text), "    --feature-gates=A=true,B=false,C=true \\\n") {
+			t.Errorf("%s: %v\n%s", component, err, text)
+		}
+	}
+}
+
+// Whatever a user may write for a component arrives there as one word, as it was written.
+func FuzzExtraConfig(f *testing.F) {
+	for _, seed := range []string{"kubelet.node-labels=a=b", "apiserver.v= %n $HOME ${HOME} \"quoted\" 'so' ; # |", "etcd.x=", "kubelet.a=ü\u2028", "scheduler.v=1\n[Service]", "kube-proxy.v=\\", "x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, entry string) {
+		s := settings()
+		s.ExtraConfig = []string{entry}
+		if s.Validate() != nil {
+			return
+		}
+		component, flag, value, _ := splitExtra(entry)
+		words := s.Extra(component)
+		if len(words) != 1 || strings.ContainsAny(words[0], "\n\r\x00") {
+			t.Fatalf("%q: %q", entry, words)
+		}
+		// As systemd.service(5) reads a word in double quotes: \" is a quote, %% and $$ stand for themselves.
+		inner, ok := strings.CutPrefix(words[0], `"`)
+		inner, ok2 := strings.CutSuffix(inner, `"`)
+		got := strings.NewReplacer(`\"`, `"`, "%%", "%", "$$", "$").Replace(inner)
+		if !ok || !ok2 || got != "--"+flag+"="+value {
+			t.Errorf("%q arrives as %q", entry, got)
+		}
+		if bare := strings.NewReplacer(`\"`, "", "%%", "", "$$", "").Replace(inner); strings.ContainsAny(bare, `"%$`) {
+			t.Errorf("%q: systemd would read something into %q", entry, words[0])
+		}
+	})
 }
 
 // NodePorts are served at localhost where kube-proxy can, unless the user has said that it shall not.

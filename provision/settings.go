@@ -5,10 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/mod/semver"
 )
@@ -91,11 +95,20 @@ func splitExtra(entry string) (component, flag, value string, err error) {
 	if !slices.Contains(Components, component) {
 		return "", "", "", fmt.Errorf("%q names no component; there are %s", entry, strings.Join(Components, ", "))
 	}
-	if strings.ContainsAny(entry, "\n\r\\") {
-		return "", "", "", fmt.Errorf("%q has a line break or a backslash in it", entry)
+	if !flagPattern.MatchString(flag) {
+		return "", "", "", fmt.Errorf("%q: %q is no name of a flag", entry, flag)
+	}
+	if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) || strings.Contains(value, `\`) {
+		return "", "", "", fmt.Errorf("%q has a line break, another control character or a backslash in it", entry)
 	}
 	return component, flag, value, nil
 }
+
+// Names become part of units and YAML, in which other characters would mean something.
+var (
+	flagPattern = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9]*$`)
+	gatePattern = regexp.MustCompile(`^[A-Za-z0-9]+$`)
+)
 
 func parseGates(text string) (map[string]bool, error) {
 	gates := map[string]bool{}
@@ -104,8 +117,9 @@ func parseGates(text string) (map[string]bool, error) {
 			continue
 		}
 		name, value, _ := strings.Cut(entry, "=")
-		on, err := strconv.ParseBool(value)
-		if err != nil || name == "" {
+		name = strings.TrimSpace(name)
+		on, err := strconv.ParseBool(strings.TrimSpace(value))
+		if err != nil || !gatePattern.MatchString(name) {
 			return nil, fmt.Errorf("%q is not of the form Gate=true or Gate=false", entry)
 		}
 		gates[name] = on
@@ -136,6 +150,16 @@ func quoteUnit(word string) string {
 func (s Settings) FeatureGateMap() map[string]bool {
 	gates, _ := parseGates(s.FeatureGates)
 	return gates
+}
+
+// Gates is FeatureGates for a flag.
+func (s Settings) Gates() string {
+	gates := s.FeatureGateMap()
+	words := make([]string, 0, len(gates))
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		words = append(words, fmt.Sprintf("%s=%t", name, gates[name]))
+	}
+	return strings.Join(words, ",")
 }
 
 // localhostGate is what makes kube-proxy serve NodePorts at the node's localhost; since Kubernetes v1.37.
