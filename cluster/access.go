@@ -195,6 +195,11 @@ func (m *Manager) Console(ctx context.Context, name string) (string, error) {
 	machine := record.Machine
 	machine.Dir = m.files(name).path(machineDir)
 	text, err := console(ctx, driver, machine)
+	if err != nil || text == "" { // there is no machine yet, but there may have been a template's, which failed
+		if kept, failed := os.ReadFile(m.files(name).path(makingConsole)); failed == nil {
+			text, err = string(kept), nil
+		}
+	}
 	return strings.ReplaceAll(text, "\r", ""), err
 }
 

@@ -156,6 +156,10 @@ func (m *Manager) leftoversFinding() drivers.Finding {
 		left = append(left, fmt.Sprintf("cluster %s: %s", name, state))
 		remedies = append(remedies, "dory delete -p "+name)
 	}
+	for _, name := range m.homeless(context.Background()) {
+		left = append(left, fmt.Sprintf("cluster %s: its directory is gone, and its machine still runs", name))
+		remedies = append(remedies, "dory delete -p "+name)
+	}
 	entries, _ := os.ReadDir(m.templatePath(""))
 	for _, entry := range entries {
 		key, suffix, _ := strings.Cut(entry.Name(), ".")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/drivers/qemu"
 	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/home"
 	"github.com/dorykube/dory/internal/hostinfo"
@@ -26,14 +27,16 @@ import (
 // world is a computer without hypervisors: machines are files in their directories, so that they outlive a manager. A
 // call of one of its parts can be made to fail, or to interrupt the caller.
 type world struct {
-	t      *testing.T
-	dirs   home.Dirs
-	mu     sync.Mutex
-	calls  []string
-	lent   bool          // the machine is somebody's own
-	behind time.Duration // the machines' clock
-	silent bool          // the kubelets have not been heard of for a while
-	mute   bool          // nothing is written to consoles, and no SSH server answers
+	t        *testing.T
+	dirs     home.Dirs
+	mu       sync.Mutex
+	calls    []string
+	homeless []drivers.Machine // what driver qemu finds without a directory
+	nodeless bool              // somebody has deleted the Node
+	lent     bool              // the machine is somebody's own
+	behind   time.Duration     // the machines' clock
+	silent   bool              // the kubelets have not been heard of for a while
+	mute     bool              // nothing is written to consoles, and no SSH server answers
 	// certificate is what API servers show, PEM; nil: a new one.
 	certificate []byte
 	on          map[string]func() error // by the call's name: runs in place of what would be done
@@ -89,6 +92,11 @@ func answering(ctx context.Context, entry registry.Entry, o registry.Options) []
 func (w *world) manager() *Manager {
 	return &Manager{Dirs: w.dirs, Host: hostinfo.Host{CPUs: 8, Memory: 32 * size.GiB}, parts: parts{
 		driver: func(name string) (registry.Entry, error) {
+			if name == qemu.Name && w.homeless != nil {
+				return registry.Entry{Name: name, New: func(registry.Options) drivers.Driver {
+					return ownerDriver{fakeDriver{w}, "", func(string, string) ([]drivers.Machine, error) { return w.homeless, nil }}
+				}}, nil
+			}
 			if name != w.entry().Name {
 				return registry.Entry{}, errors.New("no driver " + name)
 			}
@@ -260,6 +268,9 @@ func (a fakeAPI) WaitReady(context.Context) error       { return nil }
 func (a fakeAPI) Wait(context.Context, []string) error  { return a.w.call("wait") }
 func (a fakeAPI) Holds(context.Context, []string) error { return a.w.call("wait") }
 func (a fakeAPI) Get(context.Context, string) (string, error) {
+	if a.w.nodeless {
+		return "", errors.New("/api/v1/nodes/dory: 404 Not Found")
+	}
 	ready := "True"
 	if a.w.silent {
 		ready = "Unknown"

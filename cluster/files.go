@@ -32,6 +32,7 @@ const (
 	kubeconfigFile = "kubeconfig"
 	logFile        = "dory.log"
 	machineDir     = "machine"
+	makingConsole  = "making-console.log" // of the template's machine, where its making failed
 )
 
 // files are the paths of one cluster.
@@ -46,6 +47,12 @@ func (m *Manager) kubectlDir() string { return filepath.Join(m.Dirs.Cache, "kube
 
 func (f files) lock() string            { return f.dir + lockSuffix }
 func (f files) path(name string) string { return filepath.Join(f.dir, name) }
+
+// has reports whether there is a file of that name.
+func (f files) has(name string) bool {
+	_, err := os.Stat(f.path(name))
+	return err == nil
+}
 
 // exist reports whether the cluster has a directory, or whatever bears its name.
 func (f files) exist() bool {

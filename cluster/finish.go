@@ -38,7 +38,8 @@ func (s *start) asWished(ctx context.Context) bool {
 	if client.Ready(limited) != nil || client.Holds(limited, wait) != nil || s.certificatesDue(limited, client) {
 		return false
 	}
-	if kubelet, _ := kubeletState(limited, client); kubelet == string(drivers.Stopped) { // pods that were ready are called ready still
+	// Pods that were ready are called ready still, whatever became of their node.
+	if kubelet, lacks := kubeletState(limited, client); kubelet != running || lacks != "" && len(wait) > 0 {
 		return false
 	}
 	if skew := clockSkew(limited, client); skew != 0 {
@@ -222,7 +223,7 @@ func (s *start) failed(ctx context.Context, err error) error {
 			WithAdvice("'dory start -p %s' goes on, 'dory delete -p %s' removes what there is", s.name, s.name)
 	}
 	s.log.Error("start failed", "err", err, "evidence", fail.As(err).Evidence)
-	nothing := s.record == nil || s.before == nil && !s.record.has(machineResource)
+	nothing := s.record == nil || s.before == nil && !s.record.has(machineResource) && !s.files.has(makingConsole)
 	switch {
 	case nothing:
 		s.driveOut(context.WithoutCancel(ctx))

@@ -153,6 +153,10 @@ func TestMachineOfAMakingEnds(t *testing.T) {
 	if err := w.forkOne("dory"); !fail.Is(err, fail.MachineEnded) {
 		t.Error(err)
 	}
+	// Its machine is gone; what it has said is kept for 'dory logs'.
+	if text, err := os.ReadFile(w.manager().files("dory").path(makingConsole)); err != nil || !strings.Contains(string(text), "the node image starts") {
+		t.Errorf("the console that is kept: %q, %v", text, err)
+	}
 }
 
 // What a dory that was killed while it made a template has left is found by the next delete, and by the next start.

@@ -102,6 +102,9 @@ func (s *start) makeTemplate(ctx context.Context, key string, inputs TemplateInp
 		held: &held{Manager: s.Manager, name: NodeName, files: making, log: s.log, logTo: &lateFile{}, driver: s.driver}}
 	t.options.Wait = "all"
 	defer func() {
+		if err != nil && ctx.Err() == nil {
+			s.keepConsole(ctx, t)
+		}
 		if err != nil {
 			err = joinIf(err, s.sweep(context.WithoutCancel(ctx), making.dir))
 		}
@@ -141,6 +144,20 @@ func (s *start) makeTemplate(ctx context.Context, key string, inputs TemplateInp
 	})
 }
 
+// keepConsole keeps what the machine of a making that failed has said, for 'dory logs': the machine goes.
+func (s *start) keepConsole(ctx context.Context, making *start) {
+	if making.record == nil {
+		return
+	}
+	text, err := console(ctx, making.driver, making.record.Machine)
+	if err == nil && text != "" {
+		err = atomicfile.Write(s.files.path(makingConsole), []byte(text), 0o600)
+	}
+	if err != nil {
+		s.log.Warn("the console of a template that was not made could not be kept", "error", err.Error())
+	}
+}
+
 // beginTemplate writes the record by which the machine is found again if this process is killed.
 func (t *start) beginTemplate(s *start) error {
 	if err := os.MkdirAll(t.files.dir, 0o700); err != nil {
@@ -157,7 +174,10 @@ func (t *start) beginTemplate(s *start) error {
 	machine.AuthorizedKey = authorized
 	t.record = &Record{Version: recordVersion, Name: NodeName, Driver: s.plan.Spec.Driver, Phase: Making, Spec: s.plan.Spec,
 		Created: time.Now(), Machine: machine, Settings: s.templateSettings()}
-	return errors.Join(t.files.saveMachine(t.record), t.files.save(t.record))
+	if err := t.files.saveMachine(t.record); err != nil {
+		return err
+	}
+	return t.files.save(t.record)
 }
 
 // forget removes what a user of a fork would wonder at: the events of the template's own making.

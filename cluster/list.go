@@ -3,10 +3,12 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/dorykube/dory/internal/size"
@@ -54,6 +56,9 @@ func (m *Manager) List(ctx context.Context, probe bool) ([]Listed, error) {
 		all.Go(func() { rows[i] = m.describe(ctx, name, probe) })
 	}
 	all.Wait()
+	for _, name := range m.homeless(ctx) {
+		rows = append(rows, Listed{Name: name, Status: HostError, Reason: fmt.Sprintf(stillRuns, name)})
+	}
 	return rows, nil
 }
 
@@ -67,6 +72,9 @@ func (m *Manager) describe(ctx context.Context, name string, probe bool) Listed 
 	if probe {
 		status, err := m.machineStatus(ctx, name, record)
 		row.Status, row.Reason = string(status.State), status.Reason
+		if address := apiAddress(status, record.Machine); !strings.HasSuffix(address, ":0") {
+			row.Server = "https://" + address
+		}
 		if err != nil {
 			row.Status, row.Reason = HostError, err.Error()
 		}

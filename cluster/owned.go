@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dorykube/dory/drivers"
 	"github.com/dorykube/dory/drivers/libvirt"
+	"github.com/dorykube/dory/drivers/qemu"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/progress"
 )
@@ -24,36 +26,50 @@ type ownedMachine struct {
 	driver drivers.Driver
 }
 
-// owned are the machines whose directory is dir or lies below it, by the marks of drivers that mark what they make. A
-// hypervisor that was named with --kvm-qemu-uri is only asked if the environment names it.
-func (m *Manager) owned(ctx context.Context, dir string) (all []ownedMachine, err error) {
-	entry, err := m.parts.driver(libvirt.Name)
-	if err != nil {
-		return nil, nil // a computer without it
+// owner is whom to ask for machines that no record tells of.
+type owner struct {
+	drivers.Owner
+	driver drivers.Driver
+	name   string // for people
+}
+
+// owners are the drivers that know their machines again. Only the first, qemu, costs nothing to ask. A hypervisor that was named
+// with --kvm-qemu-uri is only asked if the environment names it.
+func (m *Manager) owners() (all []owner) {
+	type where struct{ driver, uri string }
+	ask := []where{{qemu.Name, ""}, {libvirt.Name, libvirt.DefaultURI}, {libvirt.Name, libvirt.SessionURI}}
+	if named := os.Getenv(EnvName("kvm-qemu-uri")); named != "" && named != libvirt.DefaultURI && named != libvirt.SessionURI {
+		ask = append(ask, where{libvirt.Name, named})
 	}
-	uris := []string{libvirt.DefaultURI, libvirt.SessionURI}
-	if named := os.Getenv(EnvName("kvm-qemu-uri")); named != "" && !slices.Contains(uris, named) {
-		uris = append(uris, named)
-	}
-	for _, uri := range uris {
-		options := m.driverOptions(m.logger(nil))
-		options.URI = uri
-		driver := entry.New(options)
-		owner, ok := driver.(drivers.Owner)
-		if !ok {
-			continue
+	for _, w := range ask {
+		entry, err := m.parts.driver(w.driver)
+		if err != nil {
+			continue // a computer without it
 		}
+		options := m.driverOptions(m.logger(nil))
+		options.URI = w.uri
+		driver := entry.New(options)
+		if o, ok := driver.(drivers.Owner); ok {
+			all = append(all, owner{o, driver, strings.TrimSpace(w.driver + " " + w.uri)})
+		}
+	}
+	return all
+}
+
+// owned are the machines whose directory is dir or lies below it, by the marks of drivers that mark what they make.
+func (m *Manager) owned(ctx context.Context, dir string) (all []ownedMachine, err error) {
+	for _, o := range m.owners() {
 		limited, cancel := context.WithTimeout(ctx, ownedLimit)
-		found, err := owner.Owned(limited, dir)
+		found, err := o.Owned(limited, dir)
 		cancel()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil { // a daemon that hangs, most likely in a home that has nothing to do with it
-			progress.From(ctx).Warn(fmt.Sprintf("whether libvirt at %s has something below %s could not be found out: %v", uri, dir, err))
+			progress.From(ctx).Warn(fmt.Sprintf("whether %s has something below %s could not be found out: %v", o.name, dir, err))
 		}
 		for _, machine := range found {
-			all = append(all, ownedMachine{machine, driver})
+			all = append(all, ownedMachine{machine, o.driver})
 		}
 	}
 	return all, nil
@@ -72,6 +88,25 @@ func (m *Manager) deleteOwned(ctx context.Context, f files) (existed bool, err e
 // lostNames are the clusters that have a machine and no directory. One that has a directory may be in another dory's hands.
 func (m *Manager) lostNames(ctx context.Context) (names []string, err error) {
 	found, err := m.owned(ctx, filepath.Join(m.Dirs.State, clustersDir))
+	return withoutDirectory(found), err
+}
+
+// homeless are the clusters without a directory whose machines run as this user's processes. Looking for them takes a millisecond.
+func (m *Manager) homeless(ctx context.Context) []string {
+	var all []ownedMachine
+	for _, o := range m.owners() {
+		if o.name != qemu.Name {
+			continue
+		}
+		found, _ := o.Owned(ctx, filepath.Join(m.Dirs.State, clustersDir)) // it never fails
+		for _, machine := range found {
+			all = append(all, ownedMachine{machine, o.driver})
+		}
+	}
+	return withoutDirectory(all)
+}
+
+func withoutDirectory(found []ownedMachine) (names []string) {
 	for _, machine := range found {
 		dir := filepath.Dir(machine.Dir)
 		if _, err := os.Lstat(dir); os.IsNotExist(err) {
@@ -79,8 +114,11 @@ func (m *Manager) lostNames(ctx context.Context) (names []string, err error) {
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names), err
+	return slices.Compact(names)
 }
+
+// stillRuns is said of them.
+const stillRuns = "its directory is gone, and its machine still runs; 'dory delete -p %s' ends it"
 
 // lost refuses a cluster that was ready once and whose machine is gone, disk and all: a start would put an empty one into the
 // place of what a user had in it.

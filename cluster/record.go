@@ -70,6 +70,16 @@ const (
 )
 
 // intend notes that a resource may exist from now on; made, that it does.
+// clone is a copy of which nothing is the original's.
+func (r *Record) clone() (*Record, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	copied := new(Record)
+	return copied, json.Unmarshal(text, copied)
+}
+
 func (r *Record) intend(kind, name string) { r.note(kind, name, false) }
 func (r *Record) made(kind, name string)   { r.note(kind, name, true) }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/internal/nearest"
+	"github.com/dorykube/dory/internal/size"
 )
 
 // Change says what it takes to change a setting of a cluster that exists.
@@ -61,7 +62,7 @@ const (
 var Settings = []Setting{
 	{"driver", "what makes the machine: auto, qemu, libvirt or ssh", Never, func(w *Wanted) any { return &w.Spec.Driver }},
 	{"cpus", "CPUs of the machine, or max", AtBoot, func(w *Wanted) any { return &w.Spec.CPUs }},
-	{"memory", "memory of the machine: 4g, 4096mb, ...", AtBoot, func(w *Wanted) any { return &w.Spec.Memory }},
+	{"memory", "memory of the machine: 4g, 4096mb, ..., or max", AtBoot, func(w *Wanted) any { return &w.Spec.Memory }},
 	{"disk-size", "largest size of the machine's disk", Grow, func(w *Wanted) any { return &w.Spec.DiskSize }},
 	{"accel", "accelerator: auto, kvm, hvf, whpx or tcg", AtBoot, func(w *Wanted) any { return &w.Spec.Accel }},
 	{"cpu-model", "processor model, as QEMU's -cpu takes it: auto (the best that boots), qemu64, ...", AtBoot, func(w *Wanted) any { return &w.Spec.CPUModel }},
@@ -84,7 +85,7 @@ var Settings = []Setting{
 	{"ephemeral", "faster, but what the guest writes may be lost when this computer fails", AtBoot, func(w *Wanted) any { return &w.Spec.Ephemeral }},
 
 	{"wait", "what to wait for: all, none, or a list of apiserver, system_pods, default_sa, apps_running, node_ready, kubelet", PerRun, func(w *Wanted) any { return &w.Options.Wait }},
-	{"wait-timeout", "how long to wait for the machine, and for Kubernetes", PerRun, func(w *Wanted) any { return &w.Options.WaitTimeout }},
+	{"wait-timeout", "how long to wait for the machine, and for Kubernetes; up to three times as long as its objects move", PerRun, func(w *Wanted) any { return &w.Options.WaitTimeout }},
 	{"embed-certs", "put certificates into the kubeconfig; otherwise name their files", PerRun, func(w *Wanted) any { return &w.Options.EmbedCerts }},
 	{"keep-context", "leave the kubeconfig's current context as it is", PerRun, func(w *Wanted) any { return &w.Options.KeepContext }},
 	{"delete-on-failure", "delete the cluster if it cannot be started", PerRun, func(w *Wanted) any { return &w.Options.DeleteOnFailure }},
@@ -174,11 +175,20 @@ func (s Setting) parse(w *Wanted, values []string) (err error) {
 		if *p, err = strconv.ParseBool(text); err != nil {
 			err = fmt.Errorf("%q is neither true nor false", text)
 		}
+	case *size.Size:
+		if s.Key == "memory" && (text == "max" || text == "no-limit") { // a machine has a limit always
+			*p = allMemory
+			return nil
+		}
+		err = p.UnmarshalText([]byte(text))
 	case encoding.TextUnmarshaler:
 		err = p.UnmarshalText([]byte(text))
 	}
 	return err
 }
 
-// allCPUs is a wish for as many as the host has; Validate resolves it.
-const allCPUs = -1
+// A wish for as much as the host has; Validate resolves it.
+const (
+	allCPUs             = -1
+	allMemory size.Size = -1
+)

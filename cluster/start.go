@@ -3,9 +3,9 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/dorykube/dory/drivers"
@@ -108,6 +108,9 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	}
 	s := &start{held: h, plan: plan, options: wanted.Options, before: before}
 	if plan.Action == Create {
+		if slices.Contains(h.homeless(ctx), h.name) {
+			return nil, fail.New(fail.RecordCorrupt, "cluster %q: "+stillRuns, h.name, h.name)
+		}
 		if err := h.checkContext(ctx); err != nil {
 			return nil, err
 		}
@@ -116,8 +119,9 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	if err := kubeconfig.Readable(kubeconfig.Files()...); err != nil { // it is written last
 		return nil, err
 	}
-	copied := *before
-	h.record = &copied
+	if h.record, err = before.clone(); err != nil {
+		return nil, err
+	}
 	h.openLog("start")
 	if err := h.open(before.Driver, before.Machine.URI); err != nil {
 		return nil, err
@@ -269,7 +273,10 @@ func (s *start) begin() error {
 	s.record.Settings = provisionSettings(s.plan.Spec, s.from.images, userNetwork)
 	s.record.intend(machineResource, s.record.Machine.UUID)
 	// First what delete goes by if the record is lost: there is never a record without it.
-	return errors.Join(s.files.saveMachine(s.record), s.files.save(s.record))
+	if err := s.files.saveMachine(s.record); err != nil {
+		return err
+	}
+	return s.files.save(s.record)
 }
 
 // update writes down what becomes of a cluster that exists. A cluster that was ready once keeps the spec and settings

@@ -63,6 +63,11 @@ func TestStartMakesAClusterAndThenDoesNothing(t *testing.T) {
 	if again := strings.Join(w.calls[before:], " "); again != "status ready wait get" {
 		t.Errorf("without a kubeconfig a start does %s", again)
 	}
+	w.nodeless, before = true, w.count("provision")
+	if err := w.start(); err != nil || w.count("provision") != before+1 {
+		t.Errorf("with a Node that was deleted: %v", err)
+	}
+	w.nodeless = false
 	w.silent, before = true, w.count("provision")
 	if err := w.start(); err != nil || w.count("provision") != before+1 {
 		t.Errorf("with a kubelet that is silent: %v", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +59,10 @@ func (m *Manager) Status(ctx context.Context, name string) (Status, error) {
 	record, err := m.look(name)
 	if fail.Is(err, fail.NoCluster) {
 		none := string(drivers.Absent)
+		if slices.Contains(m.homeless(ctx), name) {
+			return Status{Name: name, Host: HostError, Kubelet: string(drivers.Unknown), APIServer: string(drivers.Unknown), Kubeconfig: none,
+				Reasons: []string{fmt.Sprintf(stillRuns, name)}}, nil
+		}
 		return Status{Name: name, Host: none, Kubelet: none, APIServer: none, Kubeconfig: none,
 			Reasons: []string{fmt.Sprintf("there is no cluster %q; 'dory start -p %s' makes it", name, name)}}, nil
 	}

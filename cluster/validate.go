@@ -67,6 +67,12 @@ func checkResources(s *Spec, host hostinfo.Host) error {
 	if s.CPUs == allCPUs {
 		s.CPUs = host.CPUs
 	}
+	if s.Memory == allMemory {
+		if host.Memory == 0 {
+			return fail.New(fail.MemoryTooMuch, "--memory max: how much memory this computer has is not known").WithAdvice("say how much: --memory 4g")
+		}
+		s.Memory = host.Memory / size.MiB * size.MiB
+	}
 	if s.Driver == sshDriver { // the machine has what it has
 		return checkNodes(s)
 	}

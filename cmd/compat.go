@@ -92,6 +92,23 @@ var compat = []compatFlag{
 	{name: "user", instead: "nothing: there is no audit file"},
 }
 
+// accepts reports whether a value is what dory does anyway.
+func (f compatFlag) accepts(value string) bool {
+	return slices.Contains(f.values, "*") || slices.Contains(f.values, strings.ToLower(value))
+}
+
+// refuse says what to do instead.
+func (f compatFlag) refuse(value string) error {
+	if f.values != nil {
+		return fail.New(fail.Unsupported, "--%s %s is not supported", f.name, value).WithAdvice("leave it out: %s", f.instead)
+	}
+	advice := "use instead: " + f.instead
+	if why, ok := strings.CutPrefix(f.instead, "nothing: "); ok {
+		advice = "leave it out: " + why
+	}
+	return fail.New(fail.Unsupported, "--%s is not supported", f.name).WithAdvice("%s", advice)
+}
+
 // compatFlags are the values that were given.
 type compatFlags struct{ values map[string]*string }
 
@@ -123,16 +140,10 @@ func (c *compatFlags) apply(flags *pflag.FlagSet, settings map[string][]string) 
 				return nil, fail.New(fail.Usage, "--%s %s and --%s %s disagree", f.alias, other[0], f.name, value)
 			}
 			settings[f.alias] = []string{value}
-		case slices.Contains(f.values, "*") || slices.Contains(f.values, strings.ToLower(value)):
+		case f.accepts(value):
 			notes = append(notes, "--"+f.name+" is what dory does anyway: "+f.instead)
-		case f.values != nil:
-			return nil, fail.New(fail.Unsupported, "--%s %s is not supported", f.name, value).WithAdvice("leave it out: %s", f.instead)
 		default:
-			advice := "use instead: " + f.instead
-			if why, ok := strings.CutPrefix(f.instead, "nothing: "); ok {
-				advice = "leave it out: " + why
-			}
-			return nil, fail.New(fail.Unsupported, "--%s is not supported", f.name).WithAdvice("%s", advice)
+			return nil, f.refuse(value)
 		}
 	}
 	return notes, nil

@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/dorykube/dory/cluster"
@@ -40,8 +41,13 @@ func (a *app) configCommand() *cobra.Command {
 
 // checkKey refuses keys that mean nothing.
 func checkKey(key string) error {
-	if key == cluster.ProfileKey {
+	if key == cluster.ProfileKey || slices.Contains(cluster.WithoutEffect, key) {
 		return nil
+	}
+	for _, f := range compat { // by name, with what to do
+		if f.name == key && f.alias == "" {
+			return f.refuse("")
+		}
 	}
 	_, err := cluster.FindSetting(key)
 	if err != nil { // the command line's fault, not a file's
@@ -51,7 +57,21 @@ func checkKey(key string) error {
 	return nil
 }
 
+// settingOf is the setting that a key of minikube's is another name for, or the key itself.
+func settingOf(key string) string {
+	for _, f := range compat {
+		if f.name == key && f.alias != "" {
+			return f.alias
+		}
+	}
+	if key == "EmbedCerts" {
+		return "embed-certs"
+	}
+	return key
+}
+
 func (a *app) setConfig(key, value string) error {
+	key = settingOf(key)
 	if err := checkKey(key); err != nil {
 		return err
 	}
@@ -68,7 +88,14 @@ func (a *app) setConfig(key, value string) error {
 	// What could not be used later is refused now.
 	wanted := cluster.Wanted{}
 	wanted.Spec, wanted.Options = cluster.Defaults()
-	if key != cluster.ProfileKey {
+	if slices.Contains(cluster.WithoutEffect, key) {
+		for _, f := range compat {
+			if f.name == key && !f.accepts(value) {
+				return f.refuse(value)
+			}
+		}
+		fmt.Fprintf(a.Err, "%s is kept, and has no effect: it is minikube's\n", key)
+	} else if key != cluster.ProfileKey {
 		setting, err := cluster.FindSetting(key)
 		if err != nil {
 			return err
@@ -84,6 +111,7 @@ func (a *app) setConfig(key, value string) error {
 }
 
 func (a *app) getConfig(key string) error {
+	key = settingOf(key)
 	if err := checkKey(key); err != nil {
 		return err
 	}
@@ -93,13 +121,14 @@ func (a *app) getConfig(key string) error {
 	}
 	value, ok := config[key]
 	if !ok {
-		return fail.New(fail.BadConfig, "no default is kept for %q", key).WithAdvice("'dory config set %s VALUE' keeps one", key)
+		return fail.New(fail.BadValue, "specified key could not be found in config: %s", key).WithAdvice("'dory config set %s VALUE' keeps one", key)
 	}
 	fmt.Fprintln(a.Out, value)
 	return nil
 }
 
 func (a *app) unsetConfig(key string) error {
+	key = settingOf(key)
 	if err := checkKey(key); err != nil {
 		return err
 	}

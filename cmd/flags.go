@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,6 +88,43 @@ func (a *app) globalFlags(root *cobra.Command) {
 		f := flags.VarPF(level{&a.verbose}, name, "", "say more, on stderr")
 		f.NoOptDefVal, f.Hidden = "true", true
 	}
+	for _, name := range klogFlags {
+		f := flags.VarPF(discard{}, name, "", "")
+		f.Hidden = true
+		if slices.Contains(klogSwitches, name) {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// klogFlags are those of minikube's and kubectl's logging, which scripts pass on: there is one log for each cluster, and -v.
+var (
+	klogSwitches = []string{"add_dir_header", "one_output", "skip_headers", "skip_log_headers"}
+	klogFlags    = append([]string{"stderrthreshold", "log_dir", "log_file", "log_file_max_size", "log_backtrace_at", "vmodule"}, klogSwitches...)
+)
+
+// discard takes any value.
+type discard struct{}
+
+func (discard) Set(string) error { return nil }
+func (discard) String() string   { return "" }
+func (discard) Type() string     { return "string" }
+
+// attachedLevel is -v5, as klog reads it. pflag takes the 5 for another flag, since -v may come without a number.
+var attachedLevel = regexp.MustCompile(`^-v[0-9]+$`)
+
+// spellOut writes such a word as -v=5, up to what other programs are given.
+func spellOut(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if attachedLevel.MatchString(arg) {
+			args[i] = "-v=" + arg[2:]
+		}
+	}
+	return args
 }
 
 // flagNames are the flags that a command takes and shows.

@@ -2,6 +2,9 @@ package cmd
 
 import (
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/dorykube/dory/cluster"
@@ -55,12 +58,12 @@ func (a *app) printList(rows []cluster.Listed) error {
 		rows[i].Active = rows[i].Name == active
 	}
 	if a.json() {
-		valid, invalid := []cluster.Listed{}, []cluster.Listed{} // minikube's keys
+		valid, invalid := []profileRow{}, []profileRow{}
 		for _, row := range rows {
 			if row.Driver == "" {
-				invalid = append(invalid, row)
+				invalid = append(invalid, profileRow{Listed: row})
 			} else {
-				valid = append(valid, row)
+				valid = append(valid, profileRow{row, profileConfigOf(row)})
 			}
 		}
 		return writeJSON(a.Out, map[string]any{"valid": valid, "invalid": invalid})
@@ -91,6 +94,43 @@ func (a *app) printList(rows []cluster.Listed) error {
 		}
 	}
 	return nil
+}
+
+// profileRow is a row with minikube's keys, as skaffold and others read 'minikube profile list -o json'; see type Profile in minikube's
+// pkg/minikube/config.
+type profileRow struct {
+	cluster.Listed
+	Config *profileConfig `json:"Config,omitempty"`
+}
+
+type profileConfig struct {
+	Name             string
+	Driver           string
+	Memory, DiskSize int // MB
+	CPUs             int
+	KubernetesConfig struct{ KubernetesVersion, ClusterName string }
+	Nodes            []profileNode
+}
+
+type profileNode struct {
+	Name              string
+	IP                string
+	Port              int // of the API server; 0: not known, as long as the machine does not run
+	KubernetesVersion string
+	ControlPlane      bool
+	Worker            bool
+}
+
+func profileConfigOf(row cluster.Listed) *profileConfig {
+	c := &profileConfig{Name: row.Name, Driver: row.Driver, CPUs: row.CPUs, Memory: int(row.Memory >> 20), DiskSize: int(row.Disk >> 20)}
+	c.KubernetesConfig.KubernetesVersion, c.KubernetesConfig.ClusterName = row.Kubernetes, row.Name
+	node := profileNode{KubernetesVersion: row.Kubernetes, ControlPlane: true, Worker: true}
+	if host, port, err := net.SplitHostPort(strings.TrimPrefix(row.Server, "https://")); err == nil {
+		node.IP = host
+		node.Port, _ = strconv.Atoi(port)
+	}
+	c.Nodes = []profileNode{node}
+	return c
 }
 
 func orDash(text string) string {

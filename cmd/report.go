@@ -71,6 +71,9 @@ func (a *app) paint(color, text string) string {
 
 // terminal returns the file of a stream that is a terminal, or nil.
 func terminal(stream any) *os.File {
+	if out, ok := stream.(*answer); ok {
+		stream = out.to
+	}
 	if f, ok := stream.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return f
 	}

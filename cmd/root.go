@@ -45,17 +45,22 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 func Run(ctx context.Context, args []string, streams Streams) int {
 	keepInherited()
 	home.Complete()
+	out := &answer{to: streams.Out}
+	streams.Out = out
 	a := &app{Streams: streams, dirs: home.Find()}
 	rest := args[1:]
 	if name := strings.TrimSuffix(filepath.Base(args[0]), ".exe"); name == "kubectl" {
 		rest = append([]string{"kubectl", "--"}, rest...)
 	}
 	root := a.root()
-	root.SetArgs(rest)
+	root.SetArgs(spellOut(rest))
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	err := root.ExecuteContext(ctx)
+	if unwritten := out.err(); unwritten != nil && ctx.Err() == nil {
+		return a.report(unwritten, false)
+	}
 	var code exitCode
 	switch {
 	case err == nil:

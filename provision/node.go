@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type node struct {
 	wait      []string
 	timeout   time.Duration
 	api       *kube.Cluster
+	same      bool // the node had all of its files already: its components may have run for long
 	changed   bool // the node had files already, and has others now; from the end of the step "files" on
 }
 
@@ -134,7 +136,8 @@ func (n *node) install(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if has == stamp && !due {
+	n.same = has == stamp && !due
+	if n.same {
 		return "unchanged", command(ctx, n, "mount the bundle", startScript("dory-bundle"))
 	}
 	files, links := append(static, secrets...), append(unitLinks(static, n.settings.Borrowed), toolLinks()...)
@@ -300,11 +303,27 @@ func (n *node) labelNode(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return n.settings.NodeName, n.within(ctx, func(ctx context.Context) error {
+		if err := n.registerAgain(ctx); err != nil {
+			return err
+		}
 		if err := n.api.WaitNode(ctx, n.settings.NodeName); err != nil {
 			return err
 		}
 		return n.api.Apply(ctx, doc)
 	})
+}
+
+// registerAgain starts a kubelet anew whose Node somebody has deleted: it registers only when it starts.
+func (n *node) registerAgain(ctx context.Context) error {
+	if !n.same {
+		return nil // it has just been started
+	}
+	there, err := n.api.HasNode(ctx, n.settings.NodeName)
+	if err != nil || there {
+		return err
+	}
+	progress.From(ctx).Info("the Node " + n.settings.NodeName + " is gone: its kubelet registers it again")
+	return command(ctx, n, "start the kubelet anew", "systemctl restart kubelet")
 }
 
 func (n *node) awaitConditions(ctx context.Context) (string, error) {
@@ -313,12 +332,16 @@ func (n *node) awaitConditions(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	return "", n.within(ctx, func(ctx context.Context) error { return n.api.Wait(ctx, n.wait) })
+	wait := n.wait
+	if len(wait) > 0 && !slices.Contains(wait, kube.NodeReady) { // a cluster is not ready without, whatever else is
+		wait = append(slices.Clone(wait), kube.NodeReady)
+	}
+	return "", n.within(ctx, func(ctx context.Context) error { return n.api.Wait(ctx, wait) })
 }
 
-// within waits for something for the user's time limit.
+// within waits for something for the user's time limit, and on as long as the cluster moves.
 func (n *node) within(ctx context.Context, wait func(context.Context) error) error {
-	return limited(ctx, n.timeout, wait)
+	return patiently(ctx, n.timeout, n.api.Pulse, wait)
 }
 
 // guard watches the units for as long as the steps run, and ends them all when one keeps failing: a wrong flag is then

@@ -62,7 +62,7 @@ func Renew(ctx context.Context, line io.ReadWriteCloser, api string, s Settings,
 		return err
 	}
 	renewed()
-	err = limited(ctx, timeout, func(ctx context.Context) error {
+	err = patiently(ctx, timeout, client.Pulse, func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, giveUp)()
 		return <-ready
 	})
@@ -81,17 +81,6 @@ func awaitRenewed(ctx context.Context, client *kube.Cluster, wait []string) erro
 	renewed()
 	defer progress.Part(ctx, "conditions hold")()
 	return client.Holds(ctx, wait)
-}
-
-// limited waits for something for a limited time.
-func limited(ctx context.Context, timeout time.Duration, wait func(context.Context) error) error {
-	inner, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	err := wait(inner)
-	if err != nil && ctx.Err() == nil {
-		return fail.Wrap(fail.ControlPlaneWait, err, "the cluster was not ready within %s", timeout)
-	}
-	return err
 }
 
 // Hold halts what a fork does not need until it has been renewed, and ends what it never needs. Only Renew lets it go on.

@@ -92,6 +92,10 @@ func splitExtra(entry string) (component, flag, value string, err error) {
 	if !ok || !dot || flag == "" {
 		return "", "", "", fmt.Errorf("%q is not of the form component.flag=value", entry)
 	}
+	if component == "kubeadm" {
+		return "", "", "", fmt.Errorf("%q: dory sets Kubernetes up without kubeadm; what it would pass on is said to the component (%s), and --service-cluster-ip-range and --dns-domain are flags of their own",
+			entry, strings.Join(Components, ", "))
+	}
 	if !slices.Contains(Components, component) {
 		return "", "", "", fmt.Errorf("%q names no component; there are %s", entry, strings.Join(Components, ", "))
 	}

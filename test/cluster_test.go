@@ -62,6 +62,7 @@ func TestCluster(t *testing.T) {
 	part("logs for a bug report", bugReport)
 	part("pause", pause)
 	part("clock", clock)
+	part("a Node that was deleted", deletedNode)
 	part("stop and start", stopAndStart)
 	more("killed machine", killedMachine)
 	part("hung machine", hungMachine)
@@ -337,6 +338,15 @@ func metrics(t *testing.T, d *dory) {
 	})
 }
 
+// deletedNode: people do it. A kubelet registers only when it starts, and 'start' sees to that at once.
+func deletedNode(t *testing.T, d *dory) {
+	d.kubectl("delete", "node", "dory")
+	if r := d.expect(0, startLimit, "start"); !strings.Contains(r.stderr, "registers it again") {
+		t.Errorf("nothing was said of the Node: %s", r.stderr)
+	}
+	nodeIsReady(t, d)
+}
+
 func sshAndCopy(t *testing.T, d *dory) {
 	if r := d.pipe(commandLimit, "in", "ssh", "--", "cat; echo err >&2; exit 3"); r.code != 3 || r.stdout != "in" || !strings.Contains(r.stderr, "err") {
 		t.Errorf("ssh: exit %d, %q, %q", r.code, r.stdout, r.stderr)
@@ -348,6 +358,27 @@ func sshAndCopy(t *testing.T, d *dory) {
 	d.must(commandLimit, "cp", source, "/root/file")
 	if out := d.must(commandLimit, "ssh", "--", "cat /root/file"); out != "content" {
 		t.Errorf("cp: %q", out)
+	}
+	tree := t.TempDir()
+	for _, name := range []string{"a", "deep/b"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(tree, name)), 0o755), os.WriteFile(filepath.Join(tree, name), []byte(name), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.must(commandLimit, "cp", source, "/root")
+	d.must(commandLimit, "cp", "-r", tree, "/root/tree")
+	d.must(commandLimit, "cp", "-r", "dory:/root/tree", filepath.Join(tree, "back"))
+	if r := d.pipe(commandLimit, "piped", "cp", "-", "/root/tree/piped"); r.code != 0 {
+		t.Errorf("cp of the standard input: %s", r.stderr)
+	}
+	if out := d.must(commandLimit, "ssh", "--", "cd /root/tree && stat -c '%a %n' deep/b && cat a deep/b piped"); out != "640 deep/b\nadeep/bpiped" {
+		t.Errorf("cp -r: %q", out)
+	}
+	if back, err := os.ReadFile(filepath.Join(tree, "back", "deep", "b")); string(back) != "deep/b" {
+		t.Errorf("cp -r back: %q, %v", back, err)
+	}
+	if r := d.run(commandLimit, "cp", source, "/nowhere/file"); r.code != 15 || !strings.Contains(r.stderr, "/nowhere") {
+		t.Errorf("cp into a directory that is not there: exit %d\n%s", r.code, r.stderr)
 	}
 	if out := d.must(commandLimit, "ssh", "--", "kubectl get node -o name"); strings.TrimSpace(out) != "node/dory" {
 		t.Errorf("kubectl on the node: %q", out)

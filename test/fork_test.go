@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,7 +25,13 @@ func TestForks(t *testing.T) {
 	part, more := d.parts(t)
 	more("forks are interrupted", interruptedForks)
 	began := time.Now()
-	r := d.expect(0, startLimit, "start", "-p", "two")
+	lock := filepath.Join(t.TempDir(), "lock")
+	locked := d.of(t)
+	locked.under = []string{"flock", lock}
+	r := locked.expect(0, startLimit, "start", "-p", "two")
+	if out, err := exec.Command("flock", "--nonblock", lock, "true").CombinedOutput(); err != nil {
+		t.Errorf("the machine holds what the caller of its start had open: %v %s", err, out)
+	}
 	t.Logf("the second start took %v\n%s", time.Since(began), r.stderr)
 	if !strings.Contains(r.stderr, "Forking the template") || strings.Contains(r.stderr, "Freezing") {
 		t.Errorf("the second start did not just fork: %s", r.stderr)
@@ -98,6 +105,9 @@ func identitiesDiffer(t *testing.T, d *dory) {
 		if one[what] == two[what] || one[what] == "" {
 			t.Errorf("%s are the same: %s", what, one[what])
 		}
+	}
+	if got := d.in("one", "getent hosts host.minikube.internal one | tr -s ' '"); got != "10.0.2.2 host.dory.internal host.minikube.internal\n127.0.1.1 one" {
+		t.Errorf("the node's names: %q", got)
 	}
 }
 
@@ -318,6 +328,7 @@ func savedAndResumed(t *testing.T, d *dory) {
 	d.usesVolume("two")
 	before := d.kubectlOf("two", "get", "pods", "-A", "-o", podsAndRestarts)
 	d.in("two", "echo kept >/run/only-in-memory")
+	d.kubectlOf("two", "config", "set-context", "--current", "--namespace=kube-system")
 	r := d.expect(0, startLimit, "stop", "-p", "two")
 	t.Logf("stop took %v", r.took)
 	if d.run(commandLimit, "-p", "two", "status").code != 7 {
@@ -328,6 +339,10 @@ func savedAndResumed(t *testing.T, d *dory) {
 	if d.in("two", "cat /run/only-in-memory") != "kept" {
 		t.Error("it did not go on, but boot")
 	}
+	if namespace := d.kubectlOf("two", "config", "view", "--minify", "-o", "jsonpath={..namespace}"); namespace != "kube-system" {
+		t.Errorf("the namespace that was chosen in dory's own kubeconfig is now %q", namespace)
+	}
+	d.kubectlOf("two", "config", "set-context", "--current", "--namespace=default")
 	requestsAreSigned(t, d, "two")
 	if after := d.kubectlOf("two", "get", "pods", "-A", "-o", podsAndRestarts); after != before {
 		t.Errorf("pods before:\n%safter:\n%s", before, after)

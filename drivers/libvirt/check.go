@@ -14,9 +14,10 @@ func (d *Driver) Check(ctx context.Context) drivers.Report {
 	var report drivers.Report
 	at, err := parse(d.options.URI)
 	if err == nil {
-		err = d.do(ctx, d.options.URI, "look at libvirt", commandLimit, func(c *conversation) error {
-			report = drivers.Report{Usable: true}
-			return d.look(c, &report)
+		report, err = ask(ctx, d, d.options.URI, "look at libvirt", commandLimit, func(c *conversation) (drivers.Report, error) {
+			report := drivers.Report{Usable: true}
+			err := d.look(c, &report)
+			return report, err
 		})
 	}
 	if err != nil {

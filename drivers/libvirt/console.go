@@ -11,18 +11,16 @@ import (
 
 // Console returns what virtlogd has written of the machine's serial console. Beyond 2 MiB it begins anew.
 func (d *Driver) Console(ctx context.Context, m drivers.Machine) (io.ReadCloser, error) {
-	var content []byte
-	err := d.do(ctx, m.URI, "read the console of machine "+m.Name, commandLimit, func(c *conversation) error {
+	content, err := ask(ctx, d, m.URI, "read the console of machine "+m.Name, commandLimit, func(c *conversation) ([]byte, error) {
 		pool, err := d.wokenPool(c)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		volume, err := c.store.StorageVolLookupByName(pool, machineVolume(m, consoleRole))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		content, err = readVolume(c, volume)
-		return err
+		return readVolume(c, volume)
 	})
 	if notFound(err) {
 		return nil, fs.ErrNotExist

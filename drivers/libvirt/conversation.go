@@ -72,6 +72,9 @@ func login(ctx context.Context, at place) (*sshrun.Client, error) {
 			return client, nil
 		}
 	}
+	if fail.Is(err, fail.HostPermission) {
+		return nil, fail.As(err)
+	}
 	if errors.Is(err, sshrun.ErrHostKey) {
 		return nil, fail.Wrap(fail.RemoteHostKey, err, "reach libvirt at %s", at.uri)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
@@ -114,10 +115,27 @@ func (d *Driver) do(ctx context.Context, uri, doing string, limit time.Duration,
 	}
 }
 
-// closeLimit is how long a call may take to notice that its conversation was closed.
-const closeLimit = 800 * time.Millisecond
+// ask is do for an f that finds something out. Where its limit has passed, f may still be at work; what it makes then reaches nobody.
+func ask[T any](ctx context.Context, d *Driver, uri, doing string, limit time.Duration, f func(*conversation) (T, error)) (T, error) {
+	var mu sync.Mutex
+	var found T
+	err := d.do(ctx, uri, doing, limit, func(c *conversation) error {
+		got, err := f(c)
+		mu.Lock()
+		defer mu.Unlock()
+		found = got
+		return err
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	return found, err
+}
 
-// once has one conversation. When ctx ends, so does the conversation.
+// closeLimit is how long a call may take to notice that its conversation was closed. With statusLimit, it makes less than two seconds.
+const closeLimit = 400 * time.Millisecond
+
+// once has one conversation. When ctx ends, so does the conversation. f may go on for a while, and must not write what its caller
+// reads: see ask.
 func once(ctx context.Context, at place, f func(*conversation) error) error {
 	c, err := converse(ctx, at)
 	if err != nil {

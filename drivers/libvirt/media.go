@@ -8,6 +8,7 @@ import (
 	libvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dorykube/dory/bundle"
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/iso"
 )
 
@@ -21,8 +22,15 @@ type source struct {
 	boot          iso.Boot
 }
 
+// machinesArch is the only one that domain.xml describes.
+const machinesArch = "amd64"
+
 // findMedia looks at node image and bundle, and takes the kernel out.
 func (d *Driver) findMedia(ctx context.Context, m drivers.Machine) (source, error) {
+	if arch := drivers.ArchOf(m.Image); arch != "" && arch != machinesArch { // dory may run on another computer than libvirt
+		return source{}, fail.New(fail.ArtifactArch, "driver libvirt's machines are %s, and the node image is for %s: %s", machinesArch, arch, m.Image).
+			WithAdvice("'make artifacts ARCH=%s' in dory's source tree builds it", machinesArch)
+	}
 	image, err := iso.Open(ctx, m.Image)
 	if err != nil {
 		return source{}, err

@@ -17,9 +17,8 @@ func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine
 	if err != nil || at.session && at.local() && !exists(at.socketPath(domains)) && !exists(at.socketPath(monolith)) {
 		return nil, err // a user's own daemon is not started for this
 	}
-	err = d.do(ctx, d.options.URI, "look for machines of "+dir, commandLimit, func(c *conversation) error {
+	found, err = ask(ctx, d, d.options.URI, "look for machines of "+dir, commandLimit, func(c *conversation) (found []drivers.Machine, err error) {
 		marks, err := marked(c)
-		found = nil
 		seen := map[string]bool{}
 		for _, is := range marks {
 			if !within(dir, is.Dir) || seen[is.UUID] {
@@ -28,7 +27,7 @@ func (d *Driver) Owned(ctx context.Context, dir string) (found []drivers.Machine
 			seen[is.UUID] = true
 			found = append(found, drivers.Machine{Name: is.Name, UUID: is.UUID, Dir: is.Dir, URI: d.options.URI})
 		}
-		return err
+		return found, err
 	})
 	if fail.Is(err, fail.LibvirtMissing) || fail.Is(err, fail.LibvirtDenied) {
 		return nil, nil // so nothing was made there

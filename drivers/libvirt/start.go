@@ -40,10 +40,8 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) (status drivers.S
 	if err != nil {
 		return drivers.Status{}, err
 	}
-	how := drivers.Status{}
-	err = d.do(ctx, m.URI, "start machine "+m.Name, startLimit, func(c *conversation) error {
-		how, err = d.wake(c, m, from)
-		return err
+	how, err := ask(ctx, d, m.URI, "start machine "+m.Name, startLimit, func(c *conversation) (drivers.Status, error) {
+		return d.wake(c, m, from)
 	})
 	if err != nil {
 		return drivers.Status{}, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
@@ -21,25 +22,24 @@ const (
 
 // Status asks libvirt, and through it the machine's QEMU whether it answers.
 func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
-	var status drivers.Status
-	asked := false
-	err := d.do(ctx, m.URI, "look at machine "+m.Name, statusLimit, func(c *conversation) (err error) {
-		asked = false
+	var asked atomic.Bool // its QEMU was
+	status, err := ask(ctx, d, m.URI, "look at machine "+m.Name, statusLimit, func(c *conversation) (status drivers.Status, err error) {
+		asked.Store(false)
 		dom, is, err := find(c, m)
 		if notFound(err) {
-			status.State = drivers.Absent
-			return nil
+			return drivers.Status{State: drivers.Absent}, nil
 		}
 		if err != nil {
-			return err
+			return status, err
 		}
 		if status, err = state(c, dom, is); err != nil || status.State != drivers.Running && status.State != drivers.Paused {
-			return err
+			return status, err
 		}
-		asked = true
-		return reach(c, dom, m, is, &status)
+		asked.Store(true)
+		err = reach(c, dom, m, is, &status)
+		return status, err
 	})
-	if asked && fail.Is(err, fail.LibvirtTimeout) {
+	if asked.Load() && fail.Is(err, fail.LibvirtTimeout) {
 		return drivers.Status{State: drivers.Unknown, Reason: fmt.Sprintf("its QEMU has not answered for %v", statusLimit)}, nil
 	}
 	if err != nil {

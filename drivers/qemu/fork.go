@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/dorykube/dory/drivers"
+	"github.com/dorykube/dory/internal/atomicfile"
 	"github.com/dorykube/dory/internal/fail"
 )
 
@@ -69,14 +70,20 @@ func (d *Driver) fork(ctx context.Context, b *binary, m drivers.Machine, snap sn
 	if err := requireSpace(dir.path(overlayFile)); err != nil {
 		return status, err
 	}
-	if err := errors.Join(
-		removeFile(dir.path(baseFile)), // of a fork that was interrupted
-		dir.writeVolatileJSON(hardwareFile, hardware{MachineType: snap.MachineType}), // it is also this QEMU's newest
-		linkOrCopy(machineDir(frozen).path(frozenDisk), dir.path(baseFile)),
-		dir.makeOverlay(m.Disk), // the last: with it, the machine exists
-	); err != nil {
-		return status, hostError(err, doing)
+	for _, step := range []func() error{
+		func() error { return removeFile(dir.path(baseFile)) }, // of a fork that was interrupted
+		func() error { // it is also this QEMU's newest
+			return dir.writeVolatileJSON(hardwareFile, hardware{MachineType: snap.MachineType})
+		},
+		func() error { return linkOrCopy(machineDir(frozen).path(frozenDisk), dir.path(baseFile)) },
+		func() error { return dir.makeOverlay(m.Disk) }, // the last: with it, the machine exists
+	} {
+		if err := step(); err != nil {
+			return status, hostError(err, doing)
+		}
 	}
+	synced := make(chan error, 1)
+	go func() { synced <- atomicfile.SyncDir(m.Dir) }() // beside the boot: a disk may take its time
 	s, err := d.setup(b, m, snap.choice)
 	if err != nil {
 		return status, err
@@ -86,6 +93,9 @@ func (d *Driver) fork(ctx context.Context, b *binary, m drivers.Machine, snap sn
 		return status, err
 	}
 	status, err = d.boot(ctx, b, s)
+	if err == nil {
+		err = hostError(<-synced, doing)
+	}
 	if fail.Is(err, fail.QEMUFailed) && ctx.Err() == nil {
 		err = cannotFork(err, m, fail.As(err).Evidence)
 	}

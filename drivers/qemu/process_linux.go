@@ -64,8 +64,7 @@ func processesWithUUID(uuid string) (found []identity) {
 		if err != nil {
 			continue
 		}
-		var owner unix.Stat_t
-		if unix.Stat("/proc/"+entry.Name(), &owner) != nil || int(owner.Uid) != os.Geteuid() || !hasUUID(pid, uuid) {
+		if !mine(pid) || !hasUUID(pid, uuid) {
 			continue
 		}
 		if id, err := identify(pid); err == nil {
@@ -73,6 +72,12 @@ func processesWithUUID(uuid string) (found []identity) {
 		}
 	}
 	return found
+}
+
+// mine reports whether the process is this user's.
+func mine(pid int) bool {
+	var owner unix.Stat_t
+	return unix.Stat(fmt.Sprintf("/proc/%d", pid), &owner) == nil && int(owner.Uid) == os.Geteuid()
 }
 
 // worksIn reports whether dir is the working directory of a process, or was before somebody removed it.
@@ -86,7 +91,7 @@ func worksIn(pid int, dir string) bool {
 		return os.SameFile(cwd, want)
 	}
 	was, err := os.Readlink(link)
-	was = strings.TrimSuffix(was, " (deleted)")
+	was = strings.TrimSuffix(was, deletedSuffix)
 	if parent, evalErr := filepath.EvalSymlinks(filepath.Dir(dir)); evalErr == nil {
 		dir = filepath.Join(parent, filepath.Base(dir))
 	}

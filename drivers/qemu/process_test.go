@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 func play(t *testing.T, uuid, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Args = []string{"qemu-system-x86_64", "-name", "x y", "-uuid", uuid, "-nodefaults"}
+	cmd.Args = []string{"qemu-system-x86_64", "-name", "guest=x y,debug-threads=on", "-uuid", uuid, "-nodefaults"}
 	cmd.Env, cmd.Dir = []string{playVariable + "=sleep"}, dir
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -96,6 +97,45 @@ func TestFindProcess(t *testing.T) {
 			t.Errorf("found %v, %v; want %v", got, err, want)
 		}
 	})
+}
+
+// A machine whose directories were removed by hand is found by them, and deleted. Neither is one whose directory is there, nor
+// what else works there.
+func TestOwned(t *testing.T) {
+	home := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(home, link); err != nil {
+		t.Fatal(err)
+	}
+	dir := func(name string) string {
+		dir := filepath.Join(home, "clusters", name, "machine")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	lost := play(t, someUUID, dir("lost"))
+	play(t, "11111111-61a6-4c3c-8a8e-0f8f5b7a3b10", dir("there"))
+	play(t, "", dir("other"))
+	play(t, "22222222-61a6-4c3c-8a8e-0f8f5b7a3b10", t.TempDir())
+	for _, gone := range []string{"lost", "other"} {
+		if err := os.RemoveAll(filepath.Join(home, "clusters", gone)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := New(Options{Cache: t.TempDir()})
+	for _, asked := range []string{filepath.Join(link, "clusters"), filepath.Join(home, "clusters", "lost", "machine")} {
+		found, err := d.Owned(t.Context(), asked)
+		if err != nil || len(found) != 1 || found[0].UUID != someUUID || found[0].Name != "x y" || found[0].Dir != filepath.Join(home, "clusters", "lost", "machine") {
+			t.Fatalf("%s: %+v, %v", asked, found, err)
+		}
+		if asked != found[0].Dir {
+			continue
+		}
+		if err := d.Delete(t.Context(), found[0]); err != nil || runs(lost.Process.Pid) {
+			t.Errorf("delete: %v, runs: %v", err, runs(lost.Process.Pid))
+		}
+	}
 }
 
 func TestKillProcessKillsOnlyWhatIsProved(t *testing.T) {

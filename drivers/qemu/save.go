@@ -62,7 +62,11 @@ func (d *Driver) writeMemory(ctx context.Context, m drivers.Machine, saved snaps
 	}, func(state []byte) error {
 		s.state = state
 		w.seen.End()
-		return giveBack(errors.Join(w.flush(), saved.writeState(s)))
+		err := w.flush()
+		if err == nil {
+			err = saved.writeState(s)
+		}
+		return giveBack(err)
 	})
 	if err != nil {
 		return err

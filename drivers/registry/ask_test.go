@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dorykube/dory/drivers"
@@ -50,10 +51,12 @@ func TestLateDriver(t *testing.T) {
 	fine := drivers.Report{Usable: true, Summary: "fine"}
 	late := entry("late", true, says{report: fine, after: 300 * time.Millisecond})
 	for want, next := range map[string]says{"next": {report: fine}, "late": {report: drivers.Report{Summary: "there is none"}}} {
-		p := Patience{Turn: 50 * time.Millisecond, All: time.Minute}
-		if got, err := Pick(askFirst(t.Context(), []Entry{late, entry("next", true, next)}, Options{}, p)); got.Name != want {
-			t.Errorf("%q instead of %q: %v", got.Name, want, err)
-		}
+		synctest.Test(t, func(t *testing.T) { // time passes only where everybody waits
+			p := Patience{Turn: 50 * time.Millisecond, All: time.Minute}
+			if got, err := Pick(askFirst(t.Context(), []Entry{late, entry("next", true, next)}, Options{}, p)); got.Name != want {
+				t.Errorf("%q instead of %q: %v", got.Name, want, err)
+			}
+		})
 	}
 }
 

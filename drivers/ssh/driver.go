@@ -73,9 +73,7 @@ func (d *Driver) Login(m drivers.Machine) (sshrun.Config, error) {
 
 // client returns the connection to a machine, which is made if there is none that works.
 func (d *Driver) client(ctx context.Context, m drivers.Machine) (*sshrun.Client, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c := d.clients[m.UUID]; c != nil {
+	if c := d.kept(m, nil); c != nil {
 		return c, nil
 	}
 	cfg, err := d.Login(m)
@@ -87,15 +85,33 @@ func (d *Driver) client(ctx context.Context, m drivers.Machine) (*sshrun.Client,
 	c, err := sshrun.Dial(limited, cfg)
 	switch {
 	case err == nil:
-		d.clients[m.UUID] = c
-		return c, nil
+		return d.kept(m, c), nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case fail.Is(err, fail.HostPermission):
+		return nil, fail.As(err)
 	case errors.Is(err, sshrun.ErrHostKey):
 		return nil, fail.Wrap(fail.RemoteHostKey, err, "log in to %s", cfg.Addr)
 	default:
 		return nil, fail.Wrap(fail.RemoteUnreachable, err, "reach %s", cfg.Addr)
 	}
+}
+
+// kept returns the connection to a machine that is there already, or else keeps the new one, which may be nil. Nobody waits here for
+// somebody else's machine to answer: two calls may both make a connection, of which one is closed.
+func (d *Driver) kept(m drivers.Machine, made *sshrun.Client) *sshrun.Client {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.clients[m.UUID]; c != nil {
+		if made != nil {
+			go made.Close()
+		}
+		return c
+	}
+	if made != nil {
+		d.clients[m.UUID] = made
+	}
+	return made
 }
 
 // forget closes a connection that does not work any more, so that the next call makes another.

@@ -33,6 +33,10 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if err := os.MkdirAll(m.Dir, 0o700); err != nil {
 		return fail.Wrap(fail.HostPermission, err, "make the machine's directory")
 	}
+	bundle, err := d.bundleFor(ctx, m)
+	if err != nil {
+		return err
+	}
 	args := []string{m.UUID, strconv.FormatInt(m.Disk>>20, 10)}
 	for _, f := range m.Forwards {
 		if f.Guest != sshPort {
@@ -51,7 +55,34 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if m.Bundle == "" {
 		return nil
 	}
+	m.Bundle = bundle
 	return d.upload(ctx, m)
+}
+
+// architectures are what uname(1) calls those that Go names otherwise.
+var architectures = map[string]string{"x86_64": "amd64", "aarch64": "arm64"}
+
+// bundleFor is the bundle for the machine's architecture, which need not be this computer's: beside the one that is here.
+func (d *Driver) bundleFor(ctx context.Context, m drivers.Machine) (string, error) {
+	said, err := d.command(ctx, m, "ask the machine for its architecture", "uname -m")
+	if err != nil {
+		return "", err
+	}
+	arch, known := architectures[strings.TrimSpace(said)]
+	if ours := drivers.ArchOf(m.Bundle); known && (arch == ours || ours == "") {
+		return m.Bundle, nil
+	}
+	other := drivers.ForArch(m.Bundle, arch)
+	if _, err := os.Stat(other); known && err == nil {
+		return other, nil
+	}
+	failure := fail.New(fail.RemoteUnfit, "the machine %s is of architecture %s, and there is no bundle for it", m.Remote.Address, strings.TrimSpace(said))
+	if known {
+		failure.WithAdvice("'make artifacts ARCH=%s' in dory's source tree makes %s", arch, other)
+	} else {
+		failure.WithAdvice("use a machine that is x86_64 or aarch64")
+	}
+	return "", failure
 }
 
 // sshPort is no port that a node claims: it is how the machine is reached.

@@ -27,6 +27,7 @@ var (
 	ArtifactCorrupt = Kind{"HOST_ARTIFACT_CORRUPT", 38, "the node image or the bundle is not what its digest says", "delete the named file and build it anew with 'make artifacts'"}
 	ArtifactArch    = Kind{"HOST_ARTIFACT_ARCH", 36, "the node image or the bundle is for another architecture", "build them for this machine with 'make artifacts'"}
 	HostPermission  = Kind{"HOST_PERMISSION", 37, "a file or directory of this computer cannot be used", "mend its owner or mode"}
+	OutputFailed    = Kind{"HOST_OUTPUT", 30, "an answer could not be written", "free some space where the output goes, or send it elsewhere"}
 	NoFile          = Kind{"FILE_NOT_FOUND", 15, "there is no such file or directory", "check the path; a directory is made by 'mkdir -p', on a node by 'dory ssh -- mkdir -p'"}
 	CopyFailed      = Kind{"COPY_FAILED", 10, "a file could not be copied", "the words above are the file system's own: 'df' and 'ls -l' show more, on a node with 'dory ssh --' before them"}
 	KubeconfigTaken = Kind{"HOST_KUBECONFIG_TAKEN", 31, "the kubeconfig has a context, cluster or user of the cluster's name that is somebody else's", "choose another name with -p, or another file with KUBECONFIG, or remove those entries ('kubectl config delete-context', 'delete-cluster', 'delete-user')"}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,6 +17,7 @@ import (
 )
 
 var (
+	pods            = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	nodes           = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
 	serviceAccounts = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
 	deployments     = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
@@ -31,10 +33,13 @@ type condition struct {
 	missing   func(map[string]*unstructured.Unstructured) string // "" when the condition holds
 }
 
+// NodeReady is the condition that all nodes are Ready, of which there must be one.
+const NodeReady = "node_ready"
+
 // conditions are what can be waited for. The API server is waited for in any case.
 var conditions = map[string]condition{
 	"apiserver":   {},
-	"node_ready":  {resource: nodes, missing: nodesNotReady},
+	NodeReady:     {resource: nodes, missing: nodesNotReady},
 	"default_sa":  {resource: serviceAccounts, namespace: metav1.NamespaceDefault, missing: noDefaultAccount},
 	"system_pods": {resource: deployments, missing: systemNotAvailable},
 }
@@ -88,6 +93,36 @@ func (c *Cluster) Holds(ctx context.Context, names []string) error {
 		}
 	}
 	return group.Wait()
+}
+
+// Pulse is a text that changes when something of the nodes, the deployments or the pods of the cluster does; empty where the API server
+// does not tell.
+func (c *Cluster) Pulse(ctx context.Context) string {
+	var pulse strings.Builder
+	for _, resource := range []schema.GroupVersionResource{nodes, deployments, pods} {
+		list, err := c.dynamic.Resource(resource).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return ""
+		}
+		for _, object := range list.Items {
+			if resource == nodes { // a kubelet that lives changes its node each minute, whatever else it gets done
+				status, reason := statusCondition(&object, "Ready")
+				fmt.Fprintln(&pulse, status, reason)
+				continue
+			}
+			fmt.Fprintln(&pulse, object.GetUID(), object.GetResourceVersion())
+		}
+	}
+	return pulse.String()
+}
+
+// HasNode reports whether there is a node of that name.
+func (c *Cluster) HasNode(ctx context.Context, name string) (bool, error) {
+	_, err := c.dynamic.Resource(nodes).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // WaitNode returns when a node of that name has registered, and its kubelet reports.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dorykube/dory/internal/fail"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -172,12 +173,9 @@ func (a Account) trust(cfg *Config) error {
 }
 
 func (a Account) learn(host string, key ssh.PublicKey) error {
-	if a.Learned == "" {
-		return nil
-	}
 	file, err := os.OpenFile(a.Learned, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("note the machine's host key: %w", err)
+		return fail.Wrap(fail.HostPermission, err, "note the SSH host key of %s, which nobody knows yet", host)
 	}
 	_, err = fmt.Fprintln(file, knownhosts.Line([]string{knownhosts.Normalize(host)}, key))
 	return errors.Join(err, file.Close())

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dorykube/dory/internal/fail"
 	"github.com/dorykube/dory/provision"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -201,6 +202,30 @@ func TestDialChecksTheHostKey(t *testing.T) {
 		t.Fatalf("the host key that was reported is refused: %v", err)
 	}
 	again.Close()
+}
+
+// A host key that nobody knows is accepted once, and noted; where it cannot be noted, it would be accepted for ever.
+func TestUnknownHostKeyMustBeNoted(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	s := newServer(t)
+	for name, c := range map[string]struct {
+		learned string
+		noted   bool
+	}{"noted": {filepath.Join(t.TempDir(), "known_hosts"), true}, "not noted": {filepath.Join(t.TempDir(), "missing", "known_hosts"), false}} {
+		for range 2 {
+			cfg := Config{Addr: s.addr, User: "root", Key: s.login}
+			if err := (Account{Learned: c.learned}).trust(&cfg); err != nil {
+				t.Fatal(err)
+			}
+			client, err := Dial(t.Context(), cfg)
+			if err == nil {
+				client.Close()
+			}
+			if (err == nil) != c.noted || err != nil && !fail.Is(err, fail.HostPermission) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 }
 
 func TestDialIsRefusedWithAnotherKey(t *testing.T) {

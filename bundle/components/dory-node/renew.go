@@ -162,12 +162,25 @@ func setRTC(t time.Time) error {
 	return nil
 }
 
+// ownAddress is what the machine's own name has in /etc/hosts, as on every Debian.
+const ownAddress = "127.0.1.1 "
+
 func setHostname(name string) error {
-	hosts := "127.0.0.1 localhost\n127.0.1.1 " + name + "\n::1 localhost ip6-localhost ip6-loopback\n"
+	before, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		return err
+	}
+	var hosts strings.Builder
+	for line := range strings.Lines(string(before)) {
+		if strings.HasPrefix(line, ownAddress) {
+			line = ownAddress + name + "\n"
+		}
+		hosts.WriteString(line)
+	}
 	return errors.Join(
 		syscall.Sethostname([]byte(name)),
 		replace("/etc/hostname", []byte(name+"\n"), 0o644),
-		replace("/etc/hosts", []byte(hosts), 0o644))
+		replace("/etc/hosts", []byte(hosts.String()), 0o644))
 }
 
 // setMachineID moves the journals along, which are in a directory of that name.

@@ -132,7 +132,14 @@ func (r Root) build(t *testing.T, dir string) error {
 		}
 	}
 	now := time.Now()
-	if err := errors.Join(os.RemoveAll(dir), os.Rename(made, dir), os.Chtimes(dir, now, now)); err != nil {
+	err = os.RemoveAll(dir)
+	if err == nil {
+		err = os.Rename(made, dir)
+	}
+	if err == nil {
+		err = os.Chtimes(dir, now, now)
+	}
+	if err != nil {
 		return err
 	}
 	t.Logf("made a root of Debian's %s (%s) in %.0f s", r.Suite, strings.Join(r.Packages, " "), time.Since(began).Seconds())
