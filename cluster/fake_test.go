@@ -18,6 +18,7 @@ import (
 	"github.com/dorykube/dory/drivers/registry"
 	"github.com/dorykube/dory/internal/home"
 	"github.com/dorykube/dory/internal/hostinfo"
+	"github.com/dorykube/dory/internal/kube"
 	"github.com/dorykube/dory/internal/size"
 	"github.com/dorykube/dory/internal/sshrun"
 	"github.com/dorykube/dory/provision"
@@ -269,7 +270,7 @@ func (a fakeAPI) Wait(context.Context, []string) error  { return a.w.call("wait"
 func (a fakeAPI) Holds(context.Context, []string) error { return a.w.call("wait") }
 func (a fakeAPI) Get(context.Context, string) (string, error) {
 	if a.w.nodeless {
-		return "", errors.New("/api/v1/nodes/dory: 404 Not Found")
+		return "", fmt.Errorf("the node: %w", kube.ErrNotFound)
 	}
 	ready := "True"
 	if a.w.silent {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -93,7 +94,8 @@ func (s *start) certificatesDue(ctx context.Context, client api) bool {
 	return err == nil && pki.Due(server, time.Now())
 }
 
-// nodeIsDue asks the API server of a machine that has gone on: it may have been saved a long time ago.
+// nodeIsDue asks the API server of a machine that has gone on whether its node needs more than to go on: it may have been saved a long
+// time ago.
 func (s *start) nodeIsDue(ctx context.Context) bool {
 	client, err := s.client(s.apiAddress())
 	if err != nil {
@@ -101,7 +103,13 @@ func (s *start) nodeIsDue(ctx context.Context) bool {
 	}
 	limited, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
-	return s.certificatesDue(limited, client)
+	gone := make(chan bool, 1)
+	go func() {
+		_, err := client.Get(limited, nodePath)
+		gone <- errors.Is(err, kube.ErrNotFound) // somebody has deleted it, and its kubelet must be told
+	}()
+	due := s.certificatesDue(limited, client)
+	return <-gone || due
 }
 
 // quickLook is how long it may take to find that nothing is to be done. On an idle computer it takes 0.1 s, but an emulated

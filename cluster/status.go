@@ -157,9 +157,12 @@ func apiState(err error) (state, reason string) {
 	}
 }
 
+// nodePath is where the API server has the node.
+const nodePath = "/api/v1/nodes/" + NodeName
+
 // kubeletState is what the control plane thinks of the kubelet: Ready is kept alive by the kubelet itself.
 func kubeletState(ctx context.Context, client api) (state, reason string) {
-	text, err := client.Get(ctx, "/api/v1/nodes/"+NodeName)
+	text, err := client.Get(ctx, nodePath)
 	if err != nil {
 		return string(drivers.Unknown), "the API server does not say: " + err.Error()
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -332,11 +331,7 @@ func (n *node) awaitConditions(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	wait := n.wait
-	if len(wait) > 0 && !slices.Contains(wait, kube.NodeReady) { // a cluster is not ready without, whatever else is
-		wait = append(slices.Clone(wait), kube.NodeReady)
-	}
-	return "", n.within(ctx, func(ctx context.Context) error { return n.api.Wait(ctx, wait) })
+	return "", n.within(ctx, func(ctx context.Context) error { return n.api.Wait(ctx, n.wait) })
 }
 
 // within waits for something for the user's time limit, and on as long as the cluster moves.

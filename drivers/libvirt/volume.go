@@ -108,13 +108,22 @@ func appendConsole(c *conversation, pool libvirt.StoragePool, m drivers.Machine,
 	return own.StorageVolUpload(volume, strings.NewReader(line), size, uint64(len(line)), 0)
 }
 
-// readVolume returns what is in a volume.
+// readVolume returns what is in a volume. Once in hundreds of times, libvirtd 9.0 ended the stream without an error and without what
+// was in the file: what has come short is read again.
 func readVolume(c *conversation, volume libvirt.StorageVol) ([]byte, error) {
-	own, err := c.stream()
+	_, size, _, err := c.store.StorageVolGetInfo(volume)
 	if err != nil {
 		return nil, err
 	}
-	var content bytes.Buffer
-	err = own.StorageVolDownload(volume, &content, 0, 0, 0)
-	return content.Bytes(), err
+	for again := 0; ; again++ {
+		own, err := c.stream()
+		if err != nil {
+			return nil, err
+		}
+		var content bytes.Buffer
+		err = own.StorageVolDownload(volume, &content, 0, 0, 0)
+		if err != nil || uint64(content.Len()) >= size || again == 2 { // the file may have become shorter meanwhile
+			return content.Bytes(), err
+		}
+	}
 }

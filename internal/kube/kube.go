@@ -60,6 +60,9 @@ func (c *Cluster) Ready(ctx context.Context) error {
 	return err
 }
 
+// ErrNotFound is an object that is not there.
+var ErrNotFound = errors.New("404 Not Found")
+
 // Get reads a path of the API server. On a status other than 200 the body is returned with the error.
 func (c *Cluster) Get(ctx context.Context, path string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server+path, nil)
@@ -72,7 +75,9 @@ func (c *Cluster) Get(ctx context.Context, path string) (string, error) {
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
+	if err == nil && response.StatusCode == http.StatusNotFound {
+		err = fmt.Errorf("%s: %w", path, ErrNotFound)
+	} else if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", path, response.Status)
 	}
 	return string(body), err

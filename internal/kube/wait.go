@@ -33,13 +33,13 @@ type condition struct {
 	missing   func(map[string]*unstructured.Unstructured) string // "" when the condition holds
 }
 
-// NodeReady is the condition that all nodes are Ready, of which there must be one.
-const NodeReady = "node_ready"
+// nodeReady is the condition that all nodes are Ready, of which there must be one.
+const nodeReady = "node_ready"
 
 // conditions are what can be waited for. The API server is waited for in any case.
 var conditions = map[string]condition{
 	"apiserver":   {},
-	NodeReady:     {resource: nodes, missing: nodesNotReady},
+	nodeReady:     {resource: nodes, missing: nodesNotReady},
 	"default_sa":  {resource: serviceAccounts, namespace: metav1.NamespaceDefault, missing: noDefaultAccount},
 	"system_pods": {resource: deployments, missing: systemNotAvailable},
 }
@@ -73,13 +73,16 @@ func ParseWait(text string) ([]string, error) {
 	return names, nil
 }
 
-// Wait returns when all the named conditions hold. If ctx ends before, the error has what was missing last.
+// Wait returns when all the named conditions hold, and nodes are Ready: without, a cluster is not, whatever else is. If ctx ends before, the error has what was missing last.
 func (c *Cluster) Wait(ctx context.Context, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
 	if err := c.WaitReady(ctx); err != nil {
 		return err
+	}
+	if !slices.Contains(names, nodeReady) {
+		names = append(slices.Clone(names), nodeReady)
 	}
 	return c.Holds(ctx, names)
 }
