@@ -59,7 +59,7 @@ func TestConformance(t *testing.T) {
 	}
 	suite := buildSuite(t)
 	d := newForker(t)
-	d.expect(0, startLimit, "start", "--memory", "8g") // for many pods, and for what QEMU keeps of translated code
+	d.expect(0, startLimit, "start")
 	if kept == "" {
 		for _, name := range withoutPods {
 			t.Run(name, func(t *testing.T) {
