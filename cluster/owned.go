@@ -33,46 +33,54 @@ type owner struct {
 	name   string // for people
 }
 
-// owners are the drivers that know their machines again. Only the first, qemu, costs nothing to ask. A hypervisor that was named
-// with --kvm-qemu-uri is only asked if the environment names it.
-func (m *Manager) owners() (all []owner) {
-	type where struct{ driver, uri string }
-	ask := []where{{qemu.Name, ""}, {libvirt.Name, libvirt.DefaultURI}, {libvirt.Name, libvirt.SessionURI}}
-	if named := os.Getenv(EnvName("kvm-qemu-uri")); named != "" && named != libvirt.DefaultURI && named != libvirt.SessionURI {
-		ask = append(ask, where{libvirt.Name, named})
+// owners are the drivers that know their machines again. A hypervisor that was named with --kvm-qemu-uri is only asked if the
+// environment names it.
+func (m *Manager) owners() []owner {
+	all := m.ownersOf(qemu.Name, "")
+	uris := []string{libvirt.DefaultURI, libvirt.SessionURI}
+	if named := os.Getenv(EnvName("kvm-qemu-uri")); named != "" && !slices.Contains(uris, named) {
+		uris = append(uris, named)
 	}
-	for _, w := range ask {
-		entry, err := m.parts.driver(w.driver)
-		if err != nil {
-			continue // a computer without it
-		}
-		options := m.driverOptions(m.logger(nil))
-		options.URI = w.uri
-		driver := entry.New(options)
-		if o, ok := driver.(drivers.Owner); ok {
-			all = append(all, owner{o, driver, strings.TrimSpace(w.driver + " " + w.uri)})
-		}
+	for _, uri := range uris {
+		all = append(all, m.ownersOf(libvirt.Name, uri)...)
 	}
 	return all
 }
 
+// ownersOf is one owner, or none where the driver is none.
+func (m *Manager) ownersOf(name, uri string) []owner {
+	entry, err := m.parts.driver(name)
+	if err != nil {
+		return nil // a computer without it
+	}
+	options := m.driverOptions(m.logger(nil))
+	options.URI = uri
+	driver := entry.New(options)
+	if o, ok := driver.(drivers.Owner); ok {
+		return []owner{{o, driver, strings.TrimSpace(name + " " + uri)}}
+	}
+	return nil
+}
+
 // owned are the machines whose directory is dir or lies below it, by the marks of drivers that mark what they make.
-func (m *Manager) owned(ctx context.Context, dir string) (all []ownedMachine, err error) {
-	for _, o := range m.owners() {
+func (m *Manager) owned(ctx context.Context, dir string) ([]ownedMachine, error) {
+	return ownedBy(ctx, m.owners(), dir), ctx.Err()
+}
+
+// ownedBy asks some of the owners. One that cannot say keeps nobody from anything.
+func ownedBy(ctx context.Context, owners []owner, dir string) (all []ownedMachine) {
+	for _, o := range owners {
 		limited, cancel := context.WithTimeout(ctx, ownedLimit)
 		found, err := o.Owned(limited, dir)
 		cancel()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil { // a daemon that hangs, most likely in a home that has nothing to do with it
+		if err != nil && ctx.Err() == nil { // a daemon that hangs, most likely in a home that has nothing to do with it
 			progress.From(ctx).Warn(fmt.Sprintf("whether %s has something below %s could not be found out: %v", o.name, dir, err))
 		}
 		for _, machine := range found {
 			all = append(all, ownedMachine{machine, o.driver})
 		}
 	}
-	return all, nil
+	return all
 }
 
 // deleteOwned deletes the machines of a cluster that no file tells of any more. It says whether there was anything.
@@ -93,17 +101,7 @@ func (m *Manager) lostNames(ctx context.Context) (names []string, err error) {
 
 // homeless are the clusters without a directory whose machines run as this user's processes. Looking for them takes a millisecond.
 func (m *Manager) homeless(ctx context.Context) []string {
-	var all []ownedMachine
-	for _, o := range m.owners() {
-		if o.name != qemu.Name {
-			continue
-		}
-		found, _ := o.Owned(ctx, filepath.Join(m.Dirs.State, clustersDir)) // it never fails
-		for _, machine := range found {
-			all = append(all, ownedMachine{machine, o.driver})
-		}
-	}
-	return withoutDirectory(all)
+	return withoutDirectory(ownedBy(ctx, m.ownersOf(qemu.Name, ""), filepath.Join(m.Dirs.State, clustersDir)))
 }
 
 func withoutDirectory(found []ownedMachine) (names []string) {

@@ -69,7 +69,6 @@ const (
 	kubeconfigResource = "kubeconfig"
 )
 
-// intend notes that a resource may exist from now on; made, that it does.
 // clone is a copy of which nothing is the original's.
 func (r *Record) clone() (*Record, error) {
 	text, err := json.Marshal(r)
@@ -80,6 +79,7 @@ func (r *Record) clone() (*Record, error) {
 	return copied, json.Unmarshal(text, copied)
 }
 
+// intend notes that a resource may exist from now on; made, that it does.
 func (r *Record) intend(kind, name string) { r.note(kind, name, false) }
 func (r *Record) made(kind, name string)   { r.note(kind, name, true) }
 

@@ -111,10 +111,7 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 		if slices.Contains(h.homeless(ctx), h.name) {
 			return nil, fail.New(fail.RecordCorrupt, "cluster %q: "+stillRuns, h.name, h.name)
 		}
-		if err := h.checkContext(ctx); err != nil {
-			return nil, err
-		}
-		return s, h.checkKubeconfig(s.options)
+		return s, h.checkContext(ctx)
 	}
 	if err := kubeconfig.Readable(kubeconfig.Files()...); err != nil { // it is written last
 		return nil, err
@@ -140,11 +137,6 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	return s, h.checkContext(ctx)
 }
 
-// checkKubeconfig finds out beforehand whether the cluster could be put into the kubeconfig, which is written last.
-func (h *held) checkKubeconfig(o Options) error {
-	return kubeconfig.Mergeable(kubeconfig.Entry{Name: h.name, Owner: h.Dirs.State}, !o.KeepContext)
-}
-
 // checkContext refuses a name that the kubeconfig has for something which is not dory's.
 func (h *held) checkContext(ctx context.Context) error {
 	whose, err := kubeconfig.Whose(h.name, h.Dirs.State)
@@ -164,7 +156,8 @@ func (s *start) run(ctx context.Context) (*Started, error) {
 	if s.asWished(ctx) {
 		return s.wayIn(ctx)
 	}
-	if err := s.checkKubeconfig(s.options); err != nil {
+	// It is written last; that it cannot be is said before anything is made.
+	if err := kubeconfig.Mergeable(kubeconfig.Entry{Name: s.name, Owner: s.Dirs.State}, !s.options.KeepContext); err != nil {
 		return nil, err
 	}
 	s.announce(ctx)

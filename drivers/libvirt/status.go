@@ -166,7 +166,11 @@ func gone(c *conversation, dom libvirt.Domain, has mark, err error, status *driv
 			*status = drivers.Status{State: drivers.Unknown, Reason: "it is ending"}
 			return nil
 		}
-		time.Sleep(endPause)
+		select {
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		case <-time.After(endPause):
+		}
 	}
 }
 
