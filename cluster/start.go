@@ -109,7 +109,8 @@ func (h *held) plan(ctx context.Context, wanted Wanted) (*start, error) {
 	s := &start{held: h, plan: plan, options: wanted.Options, before: before}
 	if plan.Action == Create {
 		if slices.Contains(h.homeless(ctx), h.name) {
-			return nil, fail.New(fail.RecordCorrupt, "cluster %q: "+stillRuns, h.name, h.name)
+			return nil, fail.New(fail.RecordCorrupt, "cluster %q is there still: its directory is gone, and its machine runs", h.name).
+				WithAdvice("'dory delete -p %s' ends it; then start it anew", h.name)
 		}
 		return s, h.checkContext(ctx)
 	}
