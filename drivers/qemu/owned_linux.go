@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/dorykube/dory/drivers"
@@ -16,22 +15,13 @@ const deletedSuffix = " (deleted)"
 // homeless looks for processes of this user whose working directory is gone, and was dir or below it.
 func homeless(dir string) (found []drivers.Machine) {
 	dir = resolved(dir)
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		was, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)) // not told of other users' processes, but to root
+	for _, pid := range ownProcesses() {
+		was, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 		was, gone := strings.CutSuffix(was, deletedSuffix)
-		if err != nil || !gone || was != dir && !strings.HasPrefix(was, dir+string(filepath.Separator)) || !mine(pid) {
+		if err != nil || !gone || was != dir && !strings.HasPrefix(was, dir+string(filepath.Separator)) {
 			continue
 		}
-		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err != nil {
-			continue
-		}
-		if name, uuid := machineInArguments(strings.Split(string(content), "\x00")); uuid != "" {
+		if name, uuid := machineInArguments(argumentsOf(pid)); uuid != "" {
 			found = append(found, drivers.Machine{Name: name, UUID: uuid, Dir: was})
 		}
 	}

@@ -51,20 +51,33 @@ func isHalted(pid int) bool {
 	return err == nil && (stat.state == 'T' || stat.state == 't')
 }
 
-func hasUUID(pid int, uuid string) bool {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && uuidInArguments(strings.Split(string(content), "\x00"), uuid)
-}
+func hasUUID(pid int, uuid string) bool { return uuidInArguments(argumentsOf(pid), uuid) }
 
-// processesWithUUID looks through this user's processes.
-func processesWithUUID(uuid string) (found []identity) {
+// ownProcesses are the numbers of this user's processes.
+func ownProcesses() (pids []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
+		var owner unix.Stat_t
+		if err == nil && unix.Stat("/proc/"+entry.Name(), &owner) == nil && int(owner.Uid) == os.Geteuid() {
+			pids = append(pids, pid)
 		}
-		if !mine(pid) || !hasUUID(pid, uuid) {
+	}
+	return pids
+}
+
+// argumentsOf is a process's command line, the program's name first; nil if it is gone.
+func argumentsOf(pid int) []string {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(content), "\x00")
+}
+
+func processesWithUUID(uuid string) (found []identity) {
+	for _, pid := range ownProcesses() {
+		if !hasUUID(pid, uuid) {
 			continue
 		}
 		if id, err := identify(pid); err == nil {
@@ -72,12 +85,6 @@ func processesWithUUID(uuid string) (found []identity) {
 		}
 	}
 	return found
-}
-
-// mine reports whether the process is this user's.
-func mine(pid int) bool {
-	var owner unix.Stat_t
-	return unix.Stat(fmt.Sprintf("/proc/%d", pid), &owner) == nil && int(owner.Uid) == os.Geteuid()
 }
 
 // worksIn reports whether dir is the working directory of a process, or was before somebody removed it.
