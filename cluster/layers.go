@@ -171,7 +171,7 @@ var userOnly = append([]string{ProfileKey}, WithoutEffect...)
 // WithoutEffect are keys of minikube's configuration that scripts set, and that mean nothing here. 'config get' returns what was set.
 var WithoutEffect = []string{"WantUpdateNotification", "WantBetaUpdateNotification", "WantReportError", "WantReportErrorPrompt",
 	"WantKubectlDownloadMsg", "WantNoneDriverWarning", "WantVirtualBoxDriverWarning", "ReminderWaitPeriodInHours", "ShowBootstrapperDeprecationNotification",
-	"MaxAuditEntries", "cache", "v", "log_dir", "native-ssh", "rootless", "bootstrapper", "container-runtime"}
+	"MaxAuditEntries", "cache", "v", "log_dir", "native-ssh", "rootless", "bootstrapper", "container-runtime", "disable-driver-mounts"}
 
 // ProfileKey is the key of the cluster that is meant when none is named.
 const ProfileKey = "profile"

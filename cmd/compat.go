@@ -18,6 +18,7 @@ type compatFlag struct {
 	// instead is what to use in place of a flag that is refused, or what a flag that is accepted comes to.
 	instead string
 	isBool  bool
+	short   string // the letter that it has too
 }
 
 var (
@@ -29,10 +30,10 @@ var (
 // asks for is what dory does, or refused by name.
 var compat = []compatFlag{
 	{name: "vm-driver", alias: "driver"},
-	{name: "container-runtime", values: []string{"containerd", "", "auto", "default"}, instead: "the container runtime is containerd"},
+	{name: "container-runtime", short: "c", values: []string{"containerd", "", "auto", "default"}, instead: "the container runtime is containerd"},
 	{name: "cni", values: []string{"", "auto", "bridge"}, instead: "the network is CNI's bridge; install another one into the cluster with --wait=none"},
 	{name: "network-plugin", values: []string{"", "cni"}, instead: "the network is CNI's"},
-	{name: "bootstrapper", values: []string{"", "kubeadm"}, instead: "dory provisions by itself"},
+	{name: "bootstrapper", short: "b", values: []string{"", "kubeadm"}, instead: "dory provisions by itself"},
 	{name: "install-addons", values: onlyTrue, isBool: true, instead: "DNS and storage are always there"},
 	{name: "preload", values: whatever, isBool: true, instead: "images come with the bundle"},
 	{name: "auto-update-drivers", values: whatever, isBool: true, instead: "there are no drivers to update"},
@@ -48,9 +49,14 @@ var compat = []compatFlag{
 	{name: "host-dns-resolver", values: onlyTrue, isBool: true, instead: "the machine asks this computer's resolver"},
 	{name: "skip-audit", values: whatever, isBool: true, instead: "there is no audit file"},
 
-	{name: "gpus", instead: "nothing: a machine of dory's has no GPU"},
+	{name: "gpus", short: "g", instead: "nothing: a machine of dory's has no GPU"},
 	{name: "mount", isBool: true, instead: "'dory cp', or a volume"},
 	{name: "mount-string", instead: "'dory cp', or a volume"},
+	{name: "mount-9p-version", instead: "'dory cp', or a volume"}, {name: "mount-gid", instead: "'dory cp', or a volume"},
+	{name: "mount-ip", instead: "'dory cp', or a volume"}, {name: "mount-msize", instead: "'dory cp', or a volume"},
+	{name: "mount-options", instead: "'dory cp', or a volume"}, {name: "mount-port", instead: "'dory cp', or a volume"},
+	{name: "mount-type", instead: "'dory cp', or a volume"}, {name: "mount-uid", instead: "'dory cp', or a volume"},
+	{name: "auto-pause-interval", instead: "'dory pause' or 'dory stop': a machine is not paused by itself"},
 	{name: "ha", isBool: true, instead: "nothing: clusters have one control plane"},
 	{name: "no-kubernetes", isBool: true, instead: "nothing: a cluster without Kubernetes is not one"},
 	{name: "image-mirror-country", instead: "nothing: the system's images come with the bundle"},
@@ -117,7 +123,7 @@ func addCompat(flags *pflag.FlagSet) *compatFlags {
 	for _, f := range compat {
 		value := ""
 		c.values[f.name] = &value
-		flag := flags.VarPF(&once{value: &value, kind: "string"}, f.name, "", f.instead)
+		flag := flags.VarPF(&once{value: &value, kind: "string"}, f.name, f.short, f.instead)
 		flag.Hidden = true
 		if f.isBool {
 			flag.NoOptDefVal = "true"

@@ -44,6 +44,9 @@ newer Kubernetes by a boot, and back again if that does not get ready. What cann
 	return c
 }
 
+// letters are those that settings have as flags of minikube's.
+var letters = map[string]string{"driver": "d", "nodes": "n"}
+
 // add makes a flag of every setting.
 func (f *startFlags) add(flags *pflag.FlagSet) {
 	defaults := cluster.Wanted{}
@@ -59,7 +62,7 @@ func (f *startFlags) add(flags *pflag.FlagSet) {
 		if s.IsBool() {
 			kind = "bool"
 		}
-		flag := flags.VarPF(&once{value: &value, kind: kind}, s.Key, "", s.Usage)
+		flag := flags.VarPF(&once{value: &value, kind: kind}, s.Key, letters[s.Key], s.Usage)
 		if s.IsBool() {
 			flag.NoOptDefVal = "true"
 		}

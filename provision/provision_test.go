@@ -173,6 +173,9 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	good := settings()
+	if words := (Settings{ExtraConfig: []string{"proxy.v=3"}}).Extra("kube-proxy"); len(words) != 1 {
+		t.Errorf("proxy is not kube-proxy: %q", words)
+	}
 	good.ExtraConfig, good.FeatureGates, good.Addons = []string{"etcd.a=b=c"}, "A=true,B=false", []string{"metrics-server", "storage-provisioner"}
 	if err := good.Validate(); err != nil {
 		t.Error(err)

@@ -89,6 +89,9 @@ func (s Settings) Digest() string {
 func splitExtra(entry string) (component, flag, value string, err error) {
 	name, value, ok := strings.Cut(entry, "=")
 	component, flag, dot := strings.Cut(name, ".")
+	if component == "proxy" { // as minikube's documentation has it
+		component = "kube-proxy"
+	}
 	if !ok || !dot || flag == "" {
 		return "", "", "", fmt.Errorf("%q is not of the form component.flag=value", entry)
 	}
